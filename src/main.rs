@@ -1,0 +1,2 @@
+//! The hpcvm program.
+fn main() {}
