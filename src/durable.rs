@@ -62,10 +62,10 @@ pub fn write_with<E: From<WriteError>>(
     let (unfilled, temporary_path) = temporary.into_parts();
     let mut writer = BufWriter::with_capacity(256 * 1024, unfilled);
     fill(&mut writer)?;
-    let file = writer.into_inner().map_err(|e| failed(e.into_error()))?;
+    let written = writer.into_inner().map_err(|e| failed(e.into_error()))?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.set_permissions(mode).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
+    written.set_permissions(mode).map_err(failed)?;
+    written.sync_all().map_err(failed)?;
     temporary_path.persist(path).map_err(|e| failed(e.error))?;
     sync_folder(folder).map_err(failed)
 }
