@@ -1,0 +1,945 @@
+/*
+ * hpcvm's job runner: runs one job in the guest and powers the guest off.
+ *
+ * As process 1 it replaces the guest's init, so that nothing else is ever started. Started by
+ * the guest's own init (`job-runner --service`), it does the same work as one service among
+ * others and ends by asking that init to power off.
+ *
+ * What to run stands on the job disk; standard streams and the control conversation go over
+ * virtio-serial ports named hpcvm.control, hpcvm.stdin, hpcvm.stdout and hpcvm.stderr
+ * (docs/job-protocol.md). The job gets its streams as pipes, its own session and process
+ * group, the caller's numeric user and group.
+ */
+#include "job.h"
+#include "sys.h"
+
+#define MAX_BODY (4u << 20)
+#define MAX_STRINGS 16384
+#define MAX_SHARES 32
+#define CHUNK 65536
+
+static char body[MAX_BODY + 1];
+static char *arguments[MAX_STRINGS], *variables[MAX_STRINGS], *outputs[256];
+static int argument_count, variable_count, output_count;
+static struct { uint32_t read_only; const char *tag, *path; } shares[MAX_SHARES];
+static int share_count;
+static uint32_t uid, gid, groups[256], mask = 022;
+static int group_count;
+static const char *hostname = "hpcvm", *user = "job", *home = "/home/job", *folder = "/", *scratch;
+static const uint8_t *seed, *network;
+static uint32_t seed_length;
+static struct timespec64 clock_at_launch;
+static uint32_t input_offset;
+static int has_input, is_service;
+static long job_disk = -1, result_disk = -1, control = -1;
+static struct text control_line;
+
+/* ---- reports ---- */
+
+__attribute__((noreturn)) static void power_off(void)
+{
+    sys(__NR_sync);
+    if (is_service) {
+        char *const argv[] = {"/sbin/poweroff", 0};
+        char *const envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", 0};
+        sys(__NR_execve, argv[0], argv, envp);
+    }
+    sys(__NR_reboot, 0xfee1dead, 672274793, REBOOT_POWER_OFF, 0);
+    for (;;)
+        sleep_ms(1000);
+}
+
+static void complain(const char *what, const char *name, long error)
+{
+    struct text t = {.length = 0};
+    put(&t, "hpcvm-job-runner: ");
+    put(&t, what);
+    put(&t, " ");
+    put(&t, name);
+    if (error < 0) {
+        put(&t, ": error ");
+        put_number(&t, (uint64_t)-error);
+    }
+    put(&t, "\n");
+    say(&t);
+}
+
+/* Sends a line of the control conversation, waiting until the host takes it. */
+static void tell(const struct text *line)
+{
+    size_t sent = 0;
+    while (control >= 0 && sent < line->length) {
+        long n = sys(__NR_write, control, line->bytes + sent, line->length - sent);
+        if (n == -EAGAIN) {
+            struct pollfd wait = {(int)control, POLLOUT, 0};
+            sys(__NR_poll, &wait, 1, 1000);
+        } else if (n <= 0 && n != -EINTR) {
+            return;
+        } else if (n > 0) {
+            sent += (size_t)n;
+        }
+    }
+}
+
+static void tell_event(const char *event, const char *name, uint64_t number)
+{
+    struct text t = {.length = 0};
+    put(&t, event);
+    put(&t, " ");
+    put_number(&t, uptime_ns());
+    if (name) {
+        put(&t, " ");
+        put(&t, name);
+        put(&t, " ");
+        put_number(&t, number);
+    }
+    put(&t, "\n");
+    tell(&t);
+}
+
+/* ---- the job disk ---- */
+
+static uint32_t crc32_of(const uint8_t *bytes, uint32_t n)
+{
+    uint32_t crc = ~0u;
+    while (n--) {
+        crc ^= *bytes++;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+    }
+    return ~crc;
+}
+
+static long claim_disk(const char *name, void *unused)
+{
+    struct text path = {.length = 0};
+    char magic[8];
+    (void)unused;
+    if (!starts_with(name, "vd") && !starts_with(name, "sd"))
+        return 0;
+    put(&path, "/dev/");
+    put(&path, name);
+    long fd = sys(__NR_open, path.bytes, O_RDWR | O_CLOEXEC, 0);
+    if (fd < 0)
+        fd = sys(__NR_open, path.bytes, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    long got = sys(__NR_read, fd, magic, sizeof magic);
+    if (got == sizeof magic && job_disk < 0 && same_bytes(magic, JOB_MAGIC, 8))
+        job_disk = fd;
+    else if (got == sizeof magic && result_disk < 0 && same_bytes(magic, RESULT_MAGIC, 8))
+        result_disk = fd;
+    else
+        sys(__NR_close, fd);
+    return job_disk >= 0 && result_disk >= 0;
+}
+
+static const char *string(const char *bytes, uint32_t length)
+{
+    return length && !bytes[length - 1] ? bytes : "";
+}
+
+static uint32_t number(const char *bytes, uint32_t length)
+{
+    uint32_t n = 0;
+    if (length >= 4)
+        memcpy(&n, bytes, 4);
+    return n;
+}
+
+static void take_share(char *bytes, uint32_t length)
+{
+    const char *tag = string(bytes + 4, length > 4 ? length - 4 : 0);
+    size_t tag_length = length_of(tag) + 1;
+    if (share_count == MAX_SHARES || 4 + tag_length >= length)
+        return;
+    shares[share_count].read_only = number(bytes, length) & 1;
+    shares[share_count].tag = tag;
+    shares[share_count++].path = string(bytes + 4 + tag_length, (uint32_t)(length - 4 - tag_length));
+}
+
+static void take_record(uint16_t tag, char *bytes, uint32_t length)
+{
+    switch (tag) {
+    case TAG_CLOCK:
+        if (length >= 12) {
+            memcpy(&clock_at_launch.seconds, bytes, 8);
+            clock_at_launch.nanoseconds = number(bytes + 8, 4);
+        }
+        break;
+    case TAG_HOSTNAME: hostname = string(bytes, length); break;
+    case TAG_SEED: seed = (uint8_t *)bytes; seed_length = length; break;
+    case TAG_UID: uid = number(bytes, length); break;
+    case TAG_GID: gid = number(bytes, length); break;
+    case TAG_GROUP: if (group_count < 256) groups[group_count++] = number(bytes, length); break;
+    case TAG_USER: user = string(bytes, length); break;
+    case TAG_HOME: home = string(bytes, length); break;
+    case TAG_ARGUMENT: if (argument_count < MAX_STRINGS - 1) arguments[argument_count++] = (char *)string(bytes, length); break;
+    case TAG_VARIABLE: if (variable_count < MAX_STRINGS - 1) variables[variable_count++] = (char *)string(bytes, length); break;
+    case TAG_FOLDER: folder = string(bytes, length); break;
+    case TAG_UMASK: mask = number(bytes, length); break;
+    case TAG_SHARE: take_share(bytes, length); break;
+    case TAG_INPUT: has_input = 1; input_offset = number(bytes, length); break;
+    case TAG_OUTPUT: if (output_count < 255) outputs[output_count++] = (char *)string(bytes, length); break;
+    case TAG_NETWORK: if (length >= 16) network = (uint8_t *)bytes; break;
+    case TAG_SCRATCH: scratch = string(bytes, length); break;
+    }
+}
+
+/* Finds both disks and reads the job; returns what is wrong, or 0. */
+static const char *read_job(void)
+{
+    struct job_header header;
+    for (int waited = 0; !each_entry("/sys/block", claim_disk, 0) && job_disk < 0; waited += 10) {
+        if (waited > 10000)
+            return "no job disk";
+        sleep_ms(10);
+    }
+    sys(__NR_lseek, job_disk, 0, SEEK_SET);
+    if (sys(__NR_read, job_disk, &header, sizeof header) != sizeof header)
+        return "the job disk cannot be read";
+    if (header.version != FORMAT_VERSION)
+        return "the job disk's version is not mine";
+    if (header.body_length > MAX_BODY)
+        return "the job description is too long";
+    for (uint32_t n = 0; n < header.body_length;) {
+        long got = sys(__NR_read, job_disk, body + n, header.body_length - n);
+        if (got <= 0)
+            return "the job description is cut short";
+        n += (uint32_t)got;
+    }
+    if (crc32_of((uint8_t *)body, header.body_length) != header.body_crc32)
+        return "the job description is damaged";
+    for (uint32_t at = 0; at + sizeof(struct record) <= header.body_length;) {
+        struct record record;
+        memcpy(&record, body + at, sizeof record);
+        at += sizeof record;
+        if (record.length > header.body_length - at)
+            return "a record of the job description is cut short";
+        take_record(record.tag, body + at, record.length);
+        at += record.length;
+    }
+    return argument_count ? 0 : "the job has no command";
+}
+
+/* ---- the guest's identity ---- */
+
+#define RNDADDENTROPY 0x40085203
+#define SIOCSIFFLAGS 0x8914
+#define SIOCSIFADDR 0x8916
+#define SIOCSIFNETMASK 0x891c
+#define SIOCADDRT 0x890b
+
+static void add_entropy(void)
+{
+    struct { int32_t bits, bytes; uint8_t pool[512]; } entropy;
+    long fd = sys(__NR_open, "/dev/urandom", O_WRONLY | O_CLOEXEC, 0);
+    uint32_t n = seed_length < sizeof entropy.pool ? seed_length : sizeof entropy.pool;
+    if (fd < 0 || !n)
+        return;
+    entropy.bits = (int32_t)(8 * n);
+    entropy.bytes = (int32_t)n;
+    memcpy(entropy.pool, seed, n);
+    sys(__NR_ioctl, fd, RNDADDENTROPY, &entropy);
+    sys(__NR_close, fd);
+    memset(&entropy, 0, sizeof entropy);
+}
+
+struct interface {
+    char name[16];
+    union {
+        struct { uint16_t family, port; uint8_t address[4], zero[8]; } internet;
+        int16_t flags;
+        uint8_t room[24];
+    } u;
+};
+
+static long interface_call(long fd, long request, const char *name, const uint8_t *address, int flags)
+{
+    struct interface request_data;
+    memset(&request_data, 0, sizeof request_data);
+    memcpy(request_data.name, name, length_of(name));
+    if (address) {
+        request_data.u.internet.family = 2; /* AF_INET */
+        memcpy(request_data.u.internet.address, address, 4);
+    } else {
+        request_data.u.flags = (int16_t)flags;
+    }
+    return sys(__NR_ioctl, fd, request, &request_data);
+}
+
+static long note_interface(const char *name, void *found)
+{
+    if (same(name, "lo") || length_of(name) > 15)
+        return 0;
+    memcpy(found, name, length_of(name) + 1);
+    return 1;
+}
+
+struct route {
+    unsigned long pad1;
+    struct { uint16_t family, port; uint8_t address[4], zero[8]; } destination, gateway, mask;
+    unsigned short flags;
+    short pad2;
+    unsigned long pad3;
+    void *pad4;
+    short metric;
+    char *device;
+    unsigned long mtu, window;
+    unsigned short irtt;
+};
+
+static long socket_for_settings(void)
+{
+#if defined(__i386__)
+    long call[3] = {2, 2, 0}; /* AF_INET, SOCK_DGRAM */
+    return sys(__NR_socketcall, 1, call);
+#else
+    return sys(__NR_socket, 2, 2, 0);
+#endif
+}
+
+static void configure_network(void)
+{
+    char name[16] = "";
+    long fd = socket_for_settings();
+    if (fd < 0)
+        return;
+    interface_call(fd, SIOCSIFFLAGS, "lo", 0, 1 /* IFF_UP */);
+    if (network && each_entry("/sys/class/net", note_interface, name)) {
+        struct route route;
+        struct text line = {.length = 0};
+        memset(&route, 0, sizeof route);
+        route.destination.family = route.gateway.family = route.mask.family = 2;
+        memcpy(route.gateway.address, network + 8, 4);
+        route.flags = 3; /* RTF_UP | RTF_GATEWAY */
+        interface_call(fd, SIOCSIFADDR, name, network, 0);
+        interface_call(fd, SIOCSIFNETMASK, name, network + 4, 0);
+        interface_call(fd, SIOCSIFFLAGS, name, 0, 1);
+        sys(__NR_ioctl, fd, SIOCADDRT, &route);
+        put(&line, "nameserver ");
+        for (int i = 0; i < 4; i++) {
+            put_number(&line, network[12 + i]);
+            put(&line, i < 3 ? "." : "\n");
+        }
+        sys(__NR_unlink, "/etc/resolv.conf");
+        long file = sys(__NR_open, "/etc/resolv.conf", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        write_all(file, line.bytes, line.length);
+        sys(__NR_close, file);
+    }
+    sys(__NR_close, fd);
+}
+
+/*
+ * Gives the caller's numeric id the job user's name. The new line comes first, so that it also
+ * wins over an entry of that name which the image brought with another number.
+ */
+static void name_account(const char *path, uint32_t id, const char *name, const char *rest)
+{
+    static char old[1 << 20];
+    struct text line = {.length = 0};
+    struct text wanted = {.length = 0};
+    long length = read_file(path, old, sizeof old);
+    put(&wanted, ":x:");
+    put_number(&wanted, id);
+    put(&wanted, ":");
+    for (long i = 0; i < length; i++)
+        if (old[i] == ':' && starts_with(old + i, wanted.bytes))
+            return;
+    put(&line, name);
+    put(&line, wanted.bytes);
+    put(&line, rest);
+    put(&line, "\n");
+    long fd = sys(__NR_open, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return;
+    write_all(fd, line.bytes, line.length);
+    if (length > 0)
+        write_all(fd, old, (size_t)length);
+    sys(__NR_close, fd);
+}
+
+static void take_identity(void)
+{
+    struct text rest = {.length = 0};
+    if (clock_at_launch.seconds)
+        sys(NR_CLOCK_SETTIME, 0 /* CLOCK_REALTIME */, &clock_at_launch);
+    sys(__NR_sethostname, hostname, length_of(hostname));
+    add_entropy();
+    configure_network();
+    put_number(&rest, gid);
+    put(&rest, ":hpcvm job:");
+    put(&rest, home);
+    put(&rest, ":/bin/sh");
+    name_account("/etc/passwd", uid, user, rest.bytes);
+    name_account("/etc/group", gid, user, "");
+    make_folders(home);
+    if (!same(home, "/") && !same(home, "/root"))
+        sys(NR_CHOWN, home, uid, gid);
+}
+
+/* ---- mounts ---- */
+
+static void mount_kernel_file_systems(void)
+{
+    static const struct { const char *type, *path, *options; } table[] = {
+        {"devpts", "/dev/pts", "mode=0620,gid=5,ptmxmode=0666"},
+        {"tmpfs", "/dev/shm", "mode=1777"},
+        {"tmpfs", "/run", "mode=0755"},
+    };
+    for (int i = 0; i < 3; i++) {
+        sys(__NR_mkdir, table[i].path, 0755);
+        sys(__NR_mount, table[i].type, table[i].path, table[i].type, MS_NOSUID | MS_NODEV, table[i].options);
+    }
+    sys(__NR_mkdir, "/run/lock", 01777);
+    sys(__NR_symlink, "/proc/self/fd", "/dev/fd");
+    sys(__NR_symlink, "/proc/self/fd/0", "/dev/stdin");
+    sys(__NR_symlink, "/proc/self/fd/1", "/dev/stdout");
+    sys(__NR_symlink, "/proc/self/fd/2", "/dev/stderr");
+}
+
+/* Mounts what the job asked for; returns the path that could not be, or 0. */
+static const char *mount_shares(long *error)
+{
+    static const char options[] = "trans=virtio,version=9p2000.L,msize=512000,access=any,cache=mmap";
+    for (int i = 0; i < share_count; i++) {
+        make_folders(shares[i].path);
+        *error = sys(__NR_mount, shares[i].tag, shares[i].path, "9p", shares[i].read_only ? MS_RDONLY : 0, options);
+        if (*error < 0)
+            return shares[i].path;
+    }
+    return 0;
+}
+
+static long mount_if_scratch(const char *name, void *unused)
+{
+    struct text path = {.length = 0};
+    char label[16];
+    uint16_t magic;
+    (void)unused;
+    put(&path, "/dev/");
+    put(&path, name);
+    long fd = sys(__NR_open, path.bytes, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    /* ext4 superblock at 1024: magic at 0x38, label at 0x78 (kernel: Documentation/filesystems/ext4) */
+    sys(__NR_lseek, fd, 1024 + 0x38, SEEK_SET);
+    long got = sys(__NR_read, fd, &magic, 2);
+    sys(__NR_lseek, fd, 1024 + 0x78, SEEK_SET);
+    got += sys(__NR_read, fd, label, sizeof label);
+    sys(__NR_close, fd);
+    if (got != 18 || magic != 0xef53 || !same_bytes(label, "hpcvm-scratch", 13))
+        return 0;
+    make_folders(scratch);
+    long error = sys(__NR_mount, path.bytes, scratch, "ext4", MS_NOSUID | MS_NODEV, "");
+    if (error < 0) {
+        complain("cannot mount the scratch disk at", scratch, error);
+        return -1;
+    }
+    sys(NR_CHOWN, scratch, uid, gid);
+    return 1;
+}
+
+/* ---- the job ---- */
+
+struct stream {
+    long from, to;       /* pipe and port; -1 when done with */
+    char bytes[CHUNK];
+    size_t start, end;   /* what was read and not yet written */
+    uint64_t total;      /* bytes read from the job */
+};
+static struct stream standard_output, standard_error;
+
+/* Standard input arrives in frames and leaves as it is. */
+static struct {
+    long from, to;
+    char bytes[CHUNK];
+    size_t start, end;
+    uint32_t left;        /* bytes of the current frame still to come */
+    uint8_t header[4];
+    int header_length;
+    int ended;
+} standard_input;
+
+static long open_port(const char *wanted)
+{
+    char name[64];
+    for (int waited = 0; waited < 5000; waited++) {
+        for (char port = '1'; port <= '9'; port++) {
+            struct text path = {.length = 0};
+            char digit[2] = {port, 0};
+            put(&path, "/sys/class/virtio-ports/vport0p");
+            put(&path, digit);
+            put(&path, "/name");
+            long n = read_file(path.bytes, name, sizeof name);
+            if (n > 0 && name[n - 1] == '\n')
+                name[n - 1] = 0;
+            if (n <= 0 || !same(name, wanted))
+                continue;
+            path.length = 0;
+            put(&path, "/dev/vport0p");
+            put(&path, digit);
+            long fd = sys(__NR_open, path.bytes, O_RDWR | O_NONBLOCK | O_CLOEXEC, 0);
+            if (fd >= 0)
+                return fd;
+        }
+        sleep_ms(1);
+    }
+    return -1;
+}
+
+/* Tries PROGRAM in each folder of the job's PATH as execvp does; returns the errno to report. */
+static long execute(void)
+{
+    const char *path = "/usr/local/bin:/usr/bin:/bin";
+    long worst = -ENOENT;
+    for (int i = 0; i < variable_count; i++)
+        if (starts_with(variables[i], "PATH="))
+            path = variables[i] + 5;
+    for (const char *p = arguments[0]; *p; p++)
+        if (*p == '/')
+            return sys(__NR_execve, arguments[0], arguments, variables);
+    while (*path) {
+        struct text candidate = {.length = 0};
+        char one[2] = {0, 0};
+        for (; *path && *path != ':'; path++) {
+            one[0] = *path;
+            put(&candidate, one);
+        }
+        if (*path)
+            path++;
+        put(&candidate, candidate.length ? "/" : "./");
+        put(&candidate, arguments[0]);
+        long error = sys(__NR_execve, candidate.bytes, arguments, variables);
+        if (error != -ENOENT && error != -20 /* ENOTDIR */)
+            worst = error;
+    }
+    return worst;
+}
+
+/* In the child: becomes the job, or reports over FAILURE which step failed. */
+__attribute__((noreturn)) static void become_job(int in, int out, int err, long failure)
+{
+    int32_t report[2] = {0, 0};
+    uint64_t no_signals = 0;
+    sys(__NR_setsid);
+    sys(__NR_dup2, in, 0);
+    sys(__NR_dup2, out, 1);
+    sys(__NR_dup2, err, 2);
+    long fd = sys(__NR_open, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0);
+    write_all(fd, "0", 1);
+    sys(__NR_close, fd);
+    sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &no_signals, 0, 8);
+    long error = sys(NR_SETGROUPS, group_count, groups);
+    if (error >= 0)
+        error = sys(NR_SETGID, gid);
+    if (error >= 0)
+        error = sys(NR_SETUID, uid);
+    sys(__NR_umask, mask);
+    if (error >= 0) {
+        report[0] = 1;
+        error = sys(__NR_chdir, folder);
+    }
+    if (error >= 0) {
+        report[0] = 2;
+        error = execute();
+    }
+    report[1] = (int32_t)-error;
+    write_all(failure, report, sizeof report);
+    sys(__NR_exit, 127);
+    for (;;)
+        ;
+}
+
+static void close_all(long *fd)
+{
+    if (*fd >= 0)
+        sys(__NR_close, *fd);
+    *fd = -1;
+}
+
+/* Starts the job; returns its process id, or a negative errno with the failed step in *STEP. */
+static long start_job(int32_t *step)
+{
+    int in[2], out[2], err[2], failure[2];
+    int32_t report[2] = {0, 0};
+    sys(__NR_pipe2, in, O_CLOEXEC);
+    sys(__NR_pipe2, out, O_CLOEXEC);
+    sys(__NR_pipe2, err, O_CLOEXEC);
+    sys(__NR_pipe2, failure, O_CLOEXEC);
+    sys(__NR_fcntl, in[1], F_SETPIPE_SZ, 1 << 20);
+    sys(__NR_fcntl, out[1], F_SETPIPE_SZ, 1 << 20);
+    long child = sys(__NR_fork);
+    if (child == 0)
+        become_job(in[0], out[1], err[1], failure[1]);
+    sys(__NR_close, in[0]);
+    sys(__NR_close, out[1]);
+    sys(__NR_close, err[1]);
+    sys(__NR_close, failure[1]);
+    standard_input.to = in[1];
+    standard_output.from = out[0];
+    standard_error.from = err[0];
+    sys(__NR_fcntl, in[1], 4 /* F_SETFL */, O_NONBLOCK);
+    sys(__NR_fcntl, out[0], 4, O_NONBLOCK);
+    sys(__NR_fcntl, err[0], 4, O_NONBLOCK);
+    long got = sys(__NR_read, failure[0], report, sizeof report);
+    sys(__NR_close, failure[0]);
+    if (got == sizeof report) {
+        sys(__NR_wait4, child, 0, 0, 0);
+        *step = report[0];
+        return -report[1];
+    }
+    return child;
+}
+
+/* Moves bytes from the job to the host; both ends are non-blocking. */
+static void pump_out(struct stream *s)
+{
+    if (s->from >= 0 && s->start == s->end) {
+        long n = sys(__NR_read, s->from, s->bytes, CHUNK);
+        if (n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR))
+            close_all(&s->from);
+        s->start = 0;
+        s->end = n > 0 ? (size_t)n : 0;
+        s->total += s->end;
+    }
+    while (s->to >= 0 && s->start < s->end) {
+        long n = sys(__NR_write, s->to, s->bytes + s->start, s->end - s->start);
+        if (n > 0)
+            s->start += (size_t)n;
+        else if (n == -EAGAIN)
+            break;
+        else if (n != -EINTR)
+            close_all(&s->to); /* the host is gone: nothing can be saved */
+    }
+    if (s->to < 0)
+        s->start = s->end;
+}
+
+/* Takes one frame header or a piece of a frame from the host. */
+static void read_input(void)
+{
+    long n;
+    if (standard_input.left == 0) {
+        n = sys(__NR_read, standard_input.from, standard_input.header + standard_input.header_length,
+                4 - standard_input.header_length);
+        if (n > 0 && (standard_input.header_length += (int)n) == 4) {
+            memcpy(&standard_input.left, standard_input.header, 4);
+            standard_input.header_length = 0;
+            standard_input.ended = standard_input.left == 0;
+        }
+        return;
+    }
+    size_t room = standard_input.left < CHUNK ? standard_input.left : CHUNK;
+    n = sys(__NR_read, standard_input.from, standard_input.bytes, room);
+    if (n > 0) {
+        standard_input.start = 0;
+        standard_input.end = (size_t)n;
+        standard_input.left -= (uint32_t)n;
+    }
+}
+
+/* Moves bytes from the host to the job, and the end of file after the last. */
+static void pump_in(void)
+{
+    if (standard_input.start == standard_input.end && !standard_input.ended)
+        read_input();
+    while (standard_input.to >= 0 && standard_input.start < standard_input.end) {
+        long n = sys(__NR_write, standard_input.to, standard_input.bytes + standard_input.start,
+                     standard_input.end - standard_input.start);
+        if (n > 0)
+            standard_input.start += (size_t)n;
+        else if (n == -EAGAIN)
+            break;
+        else if (n != -EINTR)
+            close_all(&standard_input.to); /* the job closed it: what comes is thrown away */
+    }
+    if (standard_input.to < 0)
+        standard_input.start = standard_input.end;
+    if (standard_input.ended && standard_input.start == standard_input.end)
+        close_all(&standard_input.to);
+}
+
+/* ---- orders from the host ---- */
+
+static long job;
+static int stop_asked, acknowledged;
+static uint64_t kill_at;
+
+static uint32_t decimal(const char *s)
+{
+    uint32_t n = 0;
+    for (; *s >= '0' && *s <= '9'; s++)
+        n = n * 10 + (uint32_t)(*s - '0');
+    return n;
+}
+
+static void obey(const char *order)
+{
+    if (starts_with(order, "stop ")) {
+        stop_asked = 1;
+        kill_at = uptime_ns() + (uint64_t)decimal(order + 5) * 1000000u;
+        if (job > 0) {
+            sys(__NR_kill, -job, SIGTERM);
+            sys(__NR_kill, -job, SIGCONT); /* a stopped job could not hear */
+        }
+    } else if (starts_with(order, "closed 1")) {
+        close_all(&standard_output.from);
+        standard_output.start = standard_output.end;
+    } else if (starts_with(order, "closed 2")) {
+        close_all(&standard_error.from);
+        standard_error.start = standard_error.end;
+    } else if (starts_with(order, "ack")) {
+        acknowledged = 1;
+    }
+}
+
+static void read_orders(void)
+{
+    char bytes[256];
+    long n = sys(__NR_read, control, bytes, sizeof bytes);
+    for (long i = 0; i < n; i++) {
+        if (bytes[i] != '\n') {
+            char one[2] = {bytes[i], 0};
+            put(&control_line, one);
+            continue;
+        }
+        obey(control_line.bytes);
+        control_line.length = 0;
+        control_line.bytes[0] = 0;
+    }
+}
+
+/* ---- supervision ---- */
+
+/* Waits until something can move, at most until the grace time ends. */
+static void wait_for_work(long child_signals)
+{
+    struct pollfd fds[8];
+    int n = 0, timeout = -1;
+#define WATCH(f, e) do { if ((f) >= 0) fds[n++] = (struct pollfd){(int)(f), (e), 0}; } while (0)
+    WATCH(control, POLLIN);
+    WATCH(child_signals, POLLIN);
+    struct stream *streams[2] = {&standard_output, &standard_error};
+    for (int i = 0; i < 2; i++) {
+        if (streams[i]->start < streams[i]->end)
+            WATCH(streams[i]->to, POLLOUT);
+        else
+            WATCH(streams[i]->from, POLLIN);
+    }
+    if (standard_input.start < standard_input.end)
+        WATCH(standard_input.to, POLLOUT);
+    else if (!standard_input.ended)
+        WATCH(standard_input.from, POLLIN);
+    if (kill_at) {
+        uint64_t now = uptime_ns();
+        timeout = kill_at <= now ? 0 : kill_at - now > 1000000000u ? 1000 : (int)((uint32_t)(kill_at - now) / 1000000u) + 1;
+    }
+    sys(__NR_poll, fds, n, timeout);
+    for (int i = 0; i < n; i++)
+        if (fds[i].fd == (int)control && fds[i].revents & POLLIN)
+            read_orders();
+}
+
+/* Reaps every child; returns 1 with the job's wait status when the job was among them. */
+static int reap(long child_signals, int *status)
+{
+    char information[128];
+    int ended = 0, one;
+    long pid;
+    sys(__NR_read, child_signals, information, sizeof information);
+    while ((pid = sys(__NR_wait4, -1, &one, WNOHANG, 0)) > 0)
+        if (pid == job) {
+            *status = one;
+            ended = 1;
+        }
+    return ended;
+}
+
+/*
+ * Runs until the job has ended and all it wrote has been passed on. What the job left running
+ * in the background is killed with it, as a batch system does; only then can no one hold its
+ * streams open.
+ */
+static int supervise(void)
+{
+    uint64_t child_mask = 1ull << (SIGCHLD - 1);
+    long child_signals = sys(__NR_signalfd4, -1, &child_mask, 8, O_NONBLOCK | O_CLOEXEC);
+    uint64_t give_up_at = 0;
+    int status = 0, ended = 0, killed = 0;
+    while (!ended || standard_output.from >= 0 || standard_error.from >= 0 ||
+           standard_output.start < standard_output.end || standard_error.start < standard_error.end) {
+        if (reap(child_signals, &status))
+            ended = 1;
+        if ((ended && !killed) || (kill_at && uptime_ns() >= kill_at)) {
+            sys(__NR_kill, is_service ? -job : -1, SIGKILL);
+            killed = ended;
+            kill_at = 0;
+            /* A service's daemon may have left the job's process group: do not wait for its streams. */
+            if (killed && is_service)
+                kill_at = give_up_at = uptime_ns() + 500000000u;
+        }
+        if (give_up_at && uptime_ns() >= give_up_at) {
+            close_all(&standard_output.from);
+            close_all(&standard_error.from);
+        }
+        pump_out(&standard_output);
+        pump_out(&standard_error);
+        pump_in();
+        if (!ended || standard_output.from >= 0 || standard_error.from >= 0 ||
+            standard_output.start < standard_output.end || standard_error.start < standard_error.end)
+            wait_for_work(child_signals);
+    }
+    sys(__NR_close, child_signals);
+    return status;
+}
+
+/* Runs a guest program as root with its standard input or output at a place of a disk. */
+static int run_tar(char *const argv[], long disk, uint32_t offset, int as_input)
+{
+    int status = 0;
+    sys(__NR_lseek, disk, offset, SEEK_SET);
+    long child = sys(__NR_fork);
+    if (child == 0) {
+        static char *const envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", 0};
+        uint64_t no_signals = 0;
+        sys(__NR_rt_sigprocmask, 2, &no_signals, 0, 8);
+        sys(__NR_dup2, disk, as_input ? 0 : 1);
+        if (!as_input) {
+            sys(__NR_chdir, folder);
+            sys(NR_SETGROUPS, group_count, groups);
+            sys(NR_SETGID, gid);
+            sys(NR_SETUID, uid);
+        }
+        sys(__NR_execve, "/bin/tar", argv, envp);
+        sys(__NR_exit, 127);
+    }
+    if (child < 0 || sys(__NR_wait4, child, &status, 0, 0) < 0)
+        return 127;
+    return status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
+}
+
+static int pack_outputs(void)
+{
+    static char *argv[264] = {"tar", "--create", "--numeric-owner", "--ignore-failed-read", "--"};
+    int n = 5;
+    if (!output_count)
+        return 0;
+    for (int i = 0; i < output_count; i++)
+        argv[n++] = outputs[i];
+    argv[n] = 0;
+    return run_tar(argv, result_disk, RESULT_TAR_OFFSET, 0);
+}
+
+static void write_result(uint32_t state, uint32_t value, uint32_t packed)
+{
+    struct result_header header;
+    memset(&header, 0, sizeof header);
+    memcpy(header.magic, RESULT_MAGIC, 8);
+    header.version = FORMAT_VERSION;
+    header.state = state;
+    header.value = value;
+    header.outputs = packed;
+    header.stdout_bytes = standard_output.total;
+    header.stderr_bytes = standard_error.total;
+    if (result_disk < 0)
+        return;
+    sys(__NR_lseek, result_disk, 0, SEEK_SET);
+    write_all(result_disk, &header, sizeof header);
+    sys(__NR_fsync, result_disk);
+}
+
+/* Tells the host how it ended, waits until the host has everything, and powers off. */
+__attribute__((noreturn)) static void finish(const char *how, uint32_t state, uint32_t value, uint32_t packed)
+{
+    struct text t = {.length = 0};
+    write_result(state, value, packed);
+    put(&t, how);
+    put(&t, " ");
+    put_number(&t, uptime_ns());
+    put(&t, " ");
+    put_number(&t, value);
+    put(&t, " ");
+    put_number(&t, standard_output.total);
+    put(&t, " ");
+    put_number(&t, standard_error.total);
+    put(&t, " ");
+    put_number(&t, packed);
+    put(&t, "\n");
+    tell(&t);
+    while (control >= 0 && !acknowledged) {
+        struct pollfd wait = {(int)control, POLLIN, 0};
+        if (sys(__NR_poll, &wait, 1, 10000) <= 0 || wait.revents & POLLHUP)
+            break;
+        read_orders();
+    }
+    power_off();
+}
+
+__attribute__((noreturn)) static void refuse(const char *what, const char *name, long error)
+{
+    complain(what, name, error);
+    struct text t = {.length = 0};
+    put(&t, "problem ");
+    put(&t, what);
+    put(&t, " ");
+    put(&t, name);
+    put(&t, "\n");
+    tell(&t);
+    finish("refused", 3, (uint32_t)-error, 0);
+}
+
+static void prepare(void)
+{
+    long error = 0;
+    const char *problem;
+    if (!is_service)
+        mount_kernel_file_systems();
+    long fd = sys(__NR_open, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0);
+    write_all(fd, "-1000", 5);
+    sys(__NR_close, fd);
+    control = open_port("hpcvm.control");
+    tell_event("ready", 0, 0);
+    if ((problem = read_job()))
+        refuse(problem, "", 0);
+    take_identity();
+    if ((problem = mount_shares(&error)))
+        refuse("cannot mount the shared folder", problem, error);
+    if (scratch && each_entry("/sys/class/block", mount_if_scratch, 0) != 1)
+        refuse("cannot mount the scratch disk at", scratch, 0);
+    if (has_input) {
+        static char *const argv[] = {"tar", "--extract", "--preserve-permissions", "--numeric-owner", "--directory=/", 0};
+        int status = run_tar(argv, job_disk, input_offset, 1);
+        if (status)
+            refuse("the guest's tar could not unpack the input files:", "see the console", -status);
+    }
+}
+
+__attribute__((noreturn, used)) static void start(long *stack)
+{
+    uint64_t child_mask = 1ull << (SIGCHLD - 1) | 1ull << (SIGPIPE - 1);
+    int32_t step = 0;
+    is_service = stack[0] > 1 && same(((char **)(stack + 1))[1], "--service");
+    sys(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &child_mask, 0, 8);
+    standard_input.to = standard_output.from = standard_error.from = -1;
+    prepare();
+    standard_input.from = open_port("hpcvm.stdin");
+    standard_output.to = open_port("hpcvm.stdout");
+    standard_error.to = open_port("hpcvm.stderr");
+    struct pollfd orders = {(int)control, POLLIN, 0};
+    if (sys(__NR_poll, &orders, 1, 0) > 0 && orders.revents & POLLIN)
+        read_orders();
+    if (stop_asked)
+        finish("stopped", 3, 0, 0);
+    job = start_job(&step);
+    if (job < 0) {
+        static const char *const steps[] = {"noidentity", "nofolder", "nocommand"};
+        finish(steps[step], 3, (uint32_t)-job, 0);
+    }
+    tell_event("started", 0, 0);
+    int status = supervise();
+    uint32_t packed = (uint32_t)pack_outputs();
+    if (status & 0x7f)
+        finish("signal", 2, status & 0x7f, packed);
+    finish("exit", 1, status >> 8 & 0xff, packed);
+}

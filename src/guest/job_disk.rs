@@ -1,0 +1,483 @@
+//! The job disk: what the launcher tells the guest about its job.
+//!
+//! A raw disk that begins with a header of 24 bytes (magic `HPCVMJOB`, version, length and CRC-32
+//! of the body, reserved; all numbers little-endian), then the body: records of tag (u16),
+//! reserved (u16), length (u32) and payload. Strings end with a NUL that counts. A tar of input
+//! files may follow at an offset that a record names. `overlays/job-runner/src/job.h` is the
+//! guest's side; `docs/job-protocol.md` the description.
+
+use std::ffi::{OsStr, OsString};
+use std::net::Ipv4Addr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// The first eight bytes of a job disk.
+pub const MAGIC: &[u8; 8] = b"HPCVMJOB";
+/// The version of the format written, and the only one read.
+pub const VERSION: u32 = 1;
+/// Bytes before the records.
+pub const HEADER_LENGTH: usize = 24;
+/// The guest reads no longer body.
+pub const MAX_BODY: usize = 4 << 20;
+
+/// What a guest is told about its job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobDescription {
+    /// Time of the launch: seconds since 1970 and nanoseconds.
+    pub clock: (u64, u32),
+    /// The guest's host name.
+    pub hostname: String,
+    /// Random bytes for the guest kernel's generator.
+    pub seed: Vec<u8>,
+    /// Who the job runs as.
+    pub identity: Identity,
+    /// The command and its arguments; at least one.
+    pub command: Vec<OsString>,
+    /// The job's whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The job's working directory in the guest.
+    pub folder: OsString,
+    /// The job's file mode creation mask.
+    pub umask: u32,
+    /// Host folders to mount.
+    pub shares: Vec<SharedFolder>,
+    /// A tar of input files on the job disk, to be unpacked at the guest's root.
+    pub input: Option<InputArchive>,
+    /// Guest paths to bring back, absolute or relative to the working directory.
+    pub outputs: Vec<OsString>,
+    /// Settings of the guest's network interface, when it has one.
+    pub network: Option<NetworkSettings>,
+    /// Where the scratch disk is mounted, when there is one.
+    pub scratch: Option<OsString>,
+}
+
+/// The numeric identity a job runs under, and the names it has in the guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Numeric user, as on the host.
+    pub uid: u32,
+    /// Numeric group, as on the host.
+    pub gid: u32,
+    /// Supplementary groups, as on the host.
+    pub groups: Vec<u32>,
+    /// The user's name in the guest.
+    pub user: String,
+    /// The user's home in the guest.
+    pub home: String,
+}
+
+/// A host folder that the guest mounts over 9p.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedFolder {
+    /// The 9p mount tag.
+    pub tag: String,
+    /// Where it is mounted in the guest.
+    pub path: OsString,
+    /// Whether the guest may not write to it.
+    pub read_only: bool,
+}
+
+/// Where the tar of input files stands on the job disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputArchive {
+    /// First byte.
+    pub offset: u64,
+    /// Length.
+    pub length: u64,
+}
+
+/// Static IPv4 settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkSettings {
+    /// The guest's address.
+    pub address: Ipv4Addr,
+    /// Its network mask.
+    pub netmask: Ipv4Addr,
+    /// The gateway.
+    pub gateway: Ipv4Addr,
+    /// The name server.
+    pub nameserver: Ipv4Addr,
+}
+
+/// A job cannot be described to a guest, or a description cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobDiskError {
+    /// The command, environment and paths together are too long.
+    #[error("the job's command line and environment are {0} bytes together; a guest takes at most {MAX_BODY}")]
+    TooLong(usize),
+    /// There is no command.
+    #[error("the job has no command")]
+    NoCommand,
+    /// A string holds a NUL byte.
+    #[error("{0:?} holds a NUL byte")]
+    Nul(OsString),
+    /// The bytes are not a job disk of this version, or are damaged.
+    #[error("not a job disk: {0}")]
+    Malformed(&'static str),
+}
+
+mod tag {
+    pub(super) const CLOCK: u16 = 1;
+    pub(super) const HOSTNAME: u16 = 2;
+    pub(super) const SEED: u16 = 3;
+    pub(super) const UID: u16 = 4;
+    pub(super) const GID: u16 = 5;
+    pub(super) const GROUP: u16 = 6;
+    pub(super) const USER: u16 = 7;
+    pub(super) const HOME: u16 = 8;
+    pub(super) const ARGUMENT: u16 = 9;
+    pub(super) const VARIABLE: u16 = 10;
+    pub(super) const FOLDER: u16 = 11;
+    pub(super) const UMASK: u16 = 12;
+    pub(super) const SHARE: u16 = 13;
+    pub(super) const INPUT: u16 = 14;
+    pub(super) const OUTPUT: u16 = 15;
+    pub(super) const NETWORK: u16 = 17;
+    pub(super) const SCRATCH: u16 = 19;
+}
+
+impl JobDescription {
+    /// The header and body, to stand at the start of the job disk.
+    pub fn encode(&self) -> Result<Vec<u8>, JobDiskError> {
+        if self.command.is_empty() {
+            return Err(JobDiskError::NoCommand);
+        }
+        let mut body = Body::default();
+        self.encode_machine(&mut body)?;
+        self.encode_job(&mut body)?;
+        let body = body.0;
+        if body.len() > MAX_BODY {
+            return Err(JobDiskError::TooLong(body.len()));
+        }
+        let length = u32::try_from(body.len()).expect("bodies are shorter than MAX_BODY");
+        let mut disk = Vec::with_capacity(HEADER_LENGTH + body.len());
+        disk.extend_from_slice(MAGIC);
+        for number in [VERSION, length, crc32fast::hash(&body), 0] {
+            disk.extend_from_slice(&number.to_le_bytes());
+        }
+        disk.extend(body);
+        Ok(disk)
+    }
+
+    fn encode_machine(&self, body: &mut Body) -> Result<(), JobDiskError> {
+        body.record(tag::CLOCK, &[&self.clock.0.to_le_bytes(), &self.clock.1.to_le_bytes()]);
+        body.string(tag::HOSTNAME, self.hostname.as_ref())?;
+        body.record(tag::SEED, &[&self.seed]);
+        for share in &self.shares {
+            let (tag, path) = (terminated(share.tag.as_ref())?, terminated(&share.path)?);
+            body.record(tag::SHARE, &[&u32::from(share.read_only).to_le_bytes(), &tag, &path]);
+        }
+        if let Some(network) = &self.network {
+            let NetworkSettings {
+                address,
+                netmask,
+                gateway,
+                nameserver,
+            } = network;
+            body.record(
+                tag::NETWORK,
+                &[address, netmask, gateway, nameserver]
+                    .map(Ipv4Addr::octets)
+                    .each_ref()
+                    .map(|o| &o[..]),
+            );
+        }
+        if let Some(path) = &self.scratch {
+            body.string(tag::SCRATCH, path)?;
+        }
+        Ok(())
+    }
+
+    fn encode_job(&self, body: &mut Body) -> Result<(), JobDiskError> {
+        let identity = &self.identity;
+        body.number(tag::UID, identity.uid);
+        body.number(tag::GID, identity.gid);
+        identity.groups.iter().for_each(|&group| body.number(tag::GROUP, group));
+        body.string(tag::USER, identity.user.as_ref())?;
+        body.string(tag::HOME, identity.home.as_ref())?;
+        for argument in &self.command {
+            body.string(tag::ARGUMENT, argument)?;
+        }
+        for (name, value) in &self.environment {
+            body.string(
+                tag::VARIABLE,
+                &[name.as_os_str(), value.as_os_str()].join(OsStr::new("=")),
+            )?;
+        }
+        body.string(tag::FOLDER, &self.folder)?;
+        body.number(tag::UMASK, self.umask);
+        if let Some(input) = self.input {
+            body.record(tag::INPUT, &[&input.offset.to_le_bytes(), &input.length.to_le_bytes()]);
+        }
+        self.outputs
+            .iter()
+            .try_for_each(|output| body.string(tag::OUTPUT, output))
+    }
+
+    /// Reads what [`JobDescription::encode`] wrote. Unknown records are passed over.
+    pub fn decode(disk: &[u8]) -> Result<Self, JobDiskError> {
+        let malformed = JobDiskError::Malformed;
+        let (header, rest) = disk.split_at_checked(HEADER_LENGTH).ok_or(malformed("cut short"))?;
+        let number = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
+        if &header[..8] != MAGIC {
+            return Err(malformed("wrong magic"));
+        }
+        if number(8) != VERSION {
+            return Err(malformed("unknown version"));
+        }
+        let body = rest.get(..number(12) as usize).ok_or(malformed("body cut short"))?;
+        if crc32fast::hash(body) != number(16) {
+            return Err(malformed("damaged body"));
+        }
+        let mut job = Self::default();
+        let mut rest = body;
+        while !rest.is_empty() {
+            let (head, after) = rest.split_at_checked(8).ok_or(malformed("record cut short"))?;
+            let length = u32::from_le_bytes(head[4..8].try_into().expect("four bytes")) as usize;
+            let (payload, after) = after.split_at_checked(length).ok_or(malformed("record cut short"))?;
+            job.take(u16::from_le_bytes([head[0], head[1]]), payload)?;
+            rest = after;
+        }
+        if job.command.is_empty() {
+            Err(JobDiskError::NoCommand)
+        } else {
+            Ok(job)
+        }
+    }
+
+    fn take(&mut self, tag: u16, payload: &[u8]) -> Result<(), JobDiskError> {
+        match tag {
+            tag::CLOCK => self.clock = (long(payload)?, word(payload.get(8..).unwrap_or_default())?),
+            tag::HOSTNAME => self.hostname = text(payload)?,
+            tag::SEED => self.seed = payload.to_vec(),
+            tag::UID => self.identity.uid = word(payload)?,
+            tag::GID => self.identity.gid = word(payload)?,
+            tag::GROUP => self.identity.groups.push(word(payload)?),
+            tag::USER => self.identity.user = text(payload)?,
+            tag::HOME => self.identity.home = text(payload)?,
+            tag::ARGUMENT => self.command.push(string(payload)?),
+            tag::VARIABLE => self.environment.push(variable(payload)?),
+            tag::FOLDER => self.folder = string(payload)?,
+            tag::UMASK => self.umask = word(payload)?,
+            tag::SHARE => self.shares.push(share(payload)?),
+            tag::INPUT => {
+                self.input = Some(InputArchive {
+                    offset: long(payload)?,
+                    length: long(payload.get(8..).unwrap_or_default())?,
+                });
+            }
+            tag::OUTPUT => self.outputs.push(string(payload)?),
+            tag::NETWORK => self.network = Some(network(payload)?),
+            tag::SCRATCH => self.scratch = Some(string(payload)?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Records, one after the other.
+#[derive(Default)]
+struct Body(Vec<u8>);
+
+impl Body {
+    fn record(&mut self, tag: u16, parts: &[&[u8]]) {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        self.0.extend_from_slice(&tag.to_le_bytes());
+        self.0.extend_from_slice(&[0; 2]);
+        // A part longer than 4 GiB makes the body too long, which is found before it is used.
+        self.0
+            .extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+        parts.iter().for_each(|part| self.0.extend_from_slice(part));
+    }
+
+    fn number(&mut self, tag: u16, number: u32) {
+        self.record(tag, &[&number.to_le_bytes()]);
+    }
+
+    fn string(&mut self, tag: u16, string: &OsStr) -> Result<(), JobDiskError> {
+        self.record(tag, &[&terminated(string)?]);
+        Ok(())
+    }
+}
+
+fn terminated(string: &OsStr) -> Result<Vec<u8>, JobDiskError> {
+    if string.as_bytes().contains(&0) {
+        return Err(JobDiskError::Nul(string.to_owned()));
+    }
+    let mut bytes = string.as_bytes().to_vec();
+    bytes.push(0);
+    Ok(bytes)
+}
+
+fn word(payload: &[u8]) -> Result<u32, JobDiskError> {
+    let bytes = payload.get(..4).ok_or(JobDiskError::Malformed("number cut short"))?;
+    Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
+}
+
+fn long(payload: &[u8]) -> Result<u64, JobDiskError> {
+    let bytes = payload.get(..8).ok_or(JobDiskError::Malformed("number cut short"))?;
+    Ok(u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
+}
+
+fn string(payload: &[u8]) -> Result<OsString, JobDiskError> {
+    match payload.split_last() {
+        Some((0, bytes)) if !bytes.contains(&0) => Ok(OsString::from_vec(bytes.to_vec())),
+        _ => Err(JobDiskError::Malformed("string without its end")),
+    }
+}
+
+fn text(payload: &[u8]) -> Result<String, JobDiskError> {
+    string(payload)?
+        .into_string()
+        .map_err(|_| JobDiskError::Malformed("text that is not UTF-8"))
+}
+
+fn variable(payload: &[u8]) -> Result<(OsString, OsString), JobDiskError> {
+    let whole = string(payload)?;
+    let equals = whole
+        .as_bytes()
+        .iter()
+        .position(|&b| b == b'=')
+        .ok_or(JobDiskError::Malformed("variable without ="))?;
+    let (name, value) = whole.as_bytes().split_at(equals);
+    Ok((
+        OsStr::from_bytes(name).to_owned(),
+        OsStr::from_bytes(&value[1..]).to_owned(),
+    ))
+}
+
+fn share(payload: &[u8]) -> Result<SharedFolder, JobDiskError> {
+    let strings = payload.get(4..).unwrap_or_default();
+    let end = strings
+        .iter()
+        .position(|&b| b == 0)
+        .ok_or(JobDiskError::Malformed("share without a tag"))?;
+    let (tag, path) = strings.split_at(end + 1);
+    Ok(SharedFolder {
+        tag: text(tag)?,
+        path: string(path)?,
+        read_only: word(payload)? & 1 == 1,
+    })
+}
+
+fn network(payload: &[u8]) -> Result<NetworkSettings, JobDiskError> {
+    let address = |at: usize| -> Result<Ipv4Addr, JobDiskError> {
+        let bytes = payload
+            .get(at..at + 4)
+            .ok_or(JobDiskError::Malformed("address cut short"))?;
+        Ok(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]))
+    };
+    Ok(NetworkSettings {
+        address: address(0)?,
+        netmask: address(4)?,
+        gateway: address(8)?,
+        nameserver: address(12)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn example() -> JobDescription {
+        JobDescription {
+            clock: (1_795_000_000, 5),
+            hostname: "vm-1".into(),
+            seed: vec![9; 64],
+            identity: Identity {
+                uid: 1234,
+                gid: 99,
+                groups: vec![4, 24],
+                user: "job".into(),
+                home: "/home/job".into(),
+            },
+            command: vec![
+                "sh".into(),
+                "-c".into(),
+                OsString::from_vec(b"echo 'a b'\n\xff $x".to_vec()),
+            ],
+            environment: vec![("A".into(), "b=c".into()), ("EMPTY".into(), "".into())],
+            folder: "/work/a b".into(),
+            umask: 0o27,
+            shares: vec![SharedFolder {
+                tag: "s0".into(),
+                path: "/work/a b".into(),
+                read_only: true,
+            }],
+            input: Some(InputArchive {
+                offset: 1 << 20,
+                length: 10240,
+            }),
+            outputs: vec!["out".into()],
+            network: Some(NetworkSettings {
+                address: [10, 0, 2, 15].into(),
+                netmask: [255, 255, 255, 0].into(),
+                gateway: [10, 0, 2, 2].into(),
+                nameserver: [10, 0, 2, 3].into(),
+            }),
+            scratch: Some("/scratch".into()),
+        }
+    }
+
+    #[test]
+    fn a_description_survives_the_disk() {
+        let mut disk = example().encode().unwrap();
+        disk.resize(1 << 20, 0);
+        assert_eq!(JobDescription::decode(&disk), Ok(example()));
+    }
+
+    #[test]
+    fn what_a_guest_could_not_take_is_refused() {
+        let empty = JobDescription {
+            command: vec![],
+            ..example()
+        };
+        assert_eq!(empty.encode(), Err(JobDiskError::NoCommand));
+        let nul = JobDescription {
+            command: vec!["a\0b".into()],
+            ..example()
+        };
+        assert_eq!(nul.encode(), Err(JobDiskError::Nul("a\0b".into())));
+        let long = JobDescription {
+            command: vec!["x".repeat(MAX_BODY).into()],
+            ..example()
+        };
+        assert!(matches!(long.encode(), Err(JobDiskError::TooLong(_))));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let disk = example().encode().unwrap();
+        for bit in (0..disk.len() * 8).filter(|bit| !(20 * 8..24 * 8).contains(bit)) {
+            let mut damaged = disk.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(JobDescription::decode(&damaged).is_err(), "bit {bit}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bodies_are_errors_or_descriptions(body in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut disk = MAGIC.to_vec();
+            for number in [VERSION, u32::try_from(body.len()).unwrap(), crc32fast::hash(&body), 0] {
+                disk.extend_from_slice(&number.to_le_bytes());
+            }
+            disk.extend(body);
+            let _ = JobDescription::decode(&disk);
+        }
+
+        #[test]
+        fn any_command_and_environment_survive(
+            command in prop::collection::vec(prop::collection::vec(1..=255u8, 0..40), 1..8),
+            values in prop::collection::vec(prop::collection::vec(1..=255u8, 0..40), 0..8),
+        ) {
+            let job = JobDescription {
+                command: command.into_iter().map(OsString::from_vec).collect(),
+                environment: values.into_iter().map(|value| ("V".into(), OsString::from_vec(value))).collect(),
+                ..example()
+            };
+            prop_assert_eq!(JobDescription::decode(&job.encode().unwrap()), Ok(job));
+        }
+    }
+}
