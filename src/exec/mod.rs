@@ -8,11 +8,13 @@
 mod host;
 mod invocation;
 mod scripted;
+mod tethered;
 mod tools;
 
 pub use host::Host;
 pub use invocation::{Completed, ExecError, Invocation};
 pub use scripted::Scripted;
+pub use tethered::FIRST_DESCRIPTOR;
 pub use tools::{debian_package, find_program};
 
 use std::io::{Read, Write};

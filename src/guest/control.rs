@@ -8,10 +8,12 @@ use super::result_disk::{Ending, ResultHeader};
 /// A line from the guest. Times are since the guest's kernel started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The job runner runs: `ready UPTIME`.
+    /// The job runner runs: `ready UPTIME [init UPTIME]`.
     Ready {
         /// When, in the guest's time.
         uptime: Duration,
+        /// When the initial RAM disk's program began, where hpcvm's own started the guest.
+        init: Option<Duration>,
     },
     /// The job's program was started: `started UPTIME`.
     Started {
@@ -67,11 +69,21 @@ impl Report {
         if word == "problem" {
             return Some(Self::Problem(rest.trim().to_owned()));
         }
+        if word == "ready" {
+            let (uptime, init) = rest
+                .split_once(" init ")
+                .map_or((rest, None), |(uptime, init)| (uptime, Some(init)));
+            let time = |text: &str| text.parse().ok().map(Duration::from_nanos);
+            let init = init.map(time);
+            return Some(Self::Ready {
+                uptime: time(uptime)?,
+                init: init.flatten(),
+            });
+        }
         let mut numbers = rest.split(' ').map(|number| number.parse::<u64>().ok());
         let mut next = || numbers.next().flatten();
         let uptime = Duration::from_nanos(next()?);
         let (step, ending): (Step, fn(u64) -> Option<Ending>) = match word {
-            "ready" => return Some(Self::Ready { uptime }),
             "started" => return Some(Self::Started { uptime }),
             "exit" => (Step::Ran, |value| Some(Ending::Exited(u8::try_from(value).ok()?))),
             "signal" => (Step::Ran, |value| Some(Ending::Killed(u8::try_from(value).ok()?))),
@@ -140,7 +152,15 @@ mod tests {
     #[test]
     fn reports_are_read_as_the_guest_writes_them() {
         let uptime = Duration::from_nanos(1_448_887_524);
-        assert_eq!(Report::parse("ready 1448887524"), Ok(Report::Ready { uptime }));
+        assert_eq!(
+            Report::parse("ready 1448887524"),
+            Ok(Report::Ready { uptime, init: None })
+        );
+        let init = Some(Duration::from_nanos(950));
+        assert_eq!(
+            Report::parse("ready 1448887524 init 950"),
+            Ok(Report::Ready { uptime, init })
+        );
         let result = ResultHeader {
             ending: Ending::Exited(7),
             outputs: 0,

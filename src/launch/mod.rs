@@ -1,1 +1,23 @@
-//! To come in this commit series.
+//! One job in a fresh VM: clone, boot, run, collect, discard.
+
+mod boot_image;
+mod clone;
+mod collect;
+mod error;
+mod events;
+mod inputs;
+mod logs;
+mod memory;
+mod prepare;
+mod request;
+mod scratch;
+mod session;
+mod streams;
+mod verdict;
+
+pub use boot_image::BootImage;
+pub use error::LaunchError;
+pub use prepare::dry_run;
+pub use request::{Input, Interrupt, JobRequest, LaunchRequest, Limits, Output, Share, Start, Streams};
+pub use scratch::{ScratchFolder, reap};
+pub use session::{Outcome, StopReason, launch};

@@ -284,7 +284,9 @@ __attribute__((noreturn, used)) static void start(long *stack)
     (void)stack;
     static const char *const moved[] = {"/dev", "/proc", "/sys"};
     char program[256] = "/usr/lib/hpcvm/job-runner";
-    struct text target;
+    struct text target, began = {.length = 0};
+    put(&began, "HPCVM_INIT=");
+    put_number(&began, uptime_ns());
     sys(__NR_mount, "devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755");
     sys(__NR_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
     sys(__NR_mount, "sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
@@ -306,6 +308,6 @@ __attribute__((noreturn, used)) static void start(long *stack)
     sys(__NR_chdir, "/");
     option("hpcvm.init", program, sizeof program);
     char *const arguments[] = {program, 0};
-    char *const environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=linux", 0};
+    char *const environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=linux", began.bytes, 0};
     fail("cannot start", program, sys(__NR_execve, program, arguments, environment));
 }

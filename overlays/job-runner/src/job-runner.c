@@ -31,6 +31,7 @@ static uint32_t seed_length;
 static struct timespec64 clock_at_launch;
 static uint32_t input_offset;
 static int has_input, is_service;
+static const char *init_began; /* uptime at which the initial RAM disk's program began */
 static long job_disk = -1, result_disk = -1, control = -1;
 static struct text control_line;
 
@@ -81,18 +82,13 @@ static void tell(const struct text *line)
     }
 }
 
-static void tell_event(const char *event, const char *name, uint64_t number)
+static void tell_event(const char *event, const char *more)
 {
     struct text t = {.length = 0};
     put(&t, event);
     put(&t, " ");
     put_number(&t, uptime_ns());
-    if (name) {
-        put(&t, " ");
-        put(&t, name);
-        put(&t, " ");
-        put_number(&t, number);
-    }
+    put(&t, more);
     put(&t, "\n");
     tell(&t);
 }
@@ -628,6 +624,8 @@ static void read_input(void)
             standard_input.header_length = 0;
             standard_input.ended = standard_input.left == 0;
         }
+        else if (n == 0)
+            standard_input.ended = 1; /* the host hung up */
         return;
     }
     size_t room = standard_input.left < CHUNK ? standard_input.left : CHUNK;
@@ -899,7 +897,12 @@ static void prepare(void)
     write_all(fd, "-1000", 5);
     sys(__NR_close, fd);
     control = open_port("hpcvm.control");
-    tell_event("ready", 0, 0);
+    struct text began = {.length = 0};
+    if (init_began) {
+        put(&began, " init ");
+        put(&began, init_began);
+    }
+    tell_event("ready", began.bytes);
     if ((problem = read_job()))
         refuse(problem, "", 0);
     take_identity();
@@ -919,7 +922,11 @@ __attribute__((noreturn, used)) static void start(long *stack)
 {
     uint64_t child_mask = 1ull << (SIGCHLD - 1) | 1ull << (SIGPIPE - 1);
     int32_t step = 0;
-    is_service = stack[0] > 1 && same(((char **)(stack + 1))[1], "--service");
+    char **words = (char **)(stack + 1);
+    is_service = stack[0] > 1 && same(words[1], "--service");
+    for (char **variable = words + stack[0] + 1; *variable; variable++)
+        if (starts_with(*variable, "HPCVM_INIT="))
+            init_began = *variable + 11;
     sys(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &child_mask, 0, 8);
     standard_input.to = standard_output.from = standard_error.from = -1;
     prepare();
@@ -936,7 +943,7 @@ __attribute__((noreturn, used)) static void start(long *stack)
         static const char *const steps[] = {"noidentity", "nofolder", "nocommand"};
         finish(steps[step], 3, (uint32_t)-job, 0);
     }
-    tell_event("started", 0, 0);
+    tell_event("started", "");
     int status = supervise();
     uint32_t packed = (uint32_t)pack_outputs();
     if (status & 0x7f)

@@ -1,0 +1,124 @@
+//! Child processes that die with us, and inherit chosen descriptors: hypervisors.
+//!
+//! The only module with `unsafe` code: what runs between fork and exec must be
+//! async-signal-safe, which the compiler cannot check.
+#![expect(unsafe_code, reason = "pre_exec is unsafe by its nature; see the SAFETY comment")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal};
+
+use super::{ExecError, Host, Invocation};
+
+/// The lowest descriptor number given to a child; those below are its standard streams and
+/// what the standard library may hold open between fork and exec.
+pub const FIRST_DESCRIPTOR: RawFd = 100;
+
+impl Host {
+    /// Starts a program that the kernel kills when the calling *thread* ends, however it ends
+    /// (prctl(2), `PR_SET_PDEATHSIG`): call it from the thread that outlives the program.
+    ///
+    /// It gets a process group of its own, so that a terminal's Ctrl-C reaches only us; its
+    /// output goes to `log`; `descriptors` arrive as [`FIRST_DESCRIPTOR`], the next number, ...
+    pub fn spawn_tethered(
+        &self,
+        invocation: &Invocation,
+        log: &File,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Child, ExecError> {
+        let failed = |source| ExecError::Start {
+            command: invocation.to_string(),
+            source,
+        };
+        let mut command = self.command(invocation)?;
+        command.stdin(Stdio::null());
+        command
+            .stdout(log.try_clone().map_err(failed)?)
+            .stderr(log.try_clone().map_err(failed)?);
+        command.process_group(0);
+        let parent = rustix::process::getpid();
+        let descriptors = out_of_the_way(&descriptors).map_err(failed)?;
+        // Held beyond spawn() by this vector; the closure only copies their numbers.
+        let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        // SAFETY: between fork and exec the closure makes only system calls (prctl, getppid,
+        // dup, through rustix without allocation) and touches memory it owns.
+        unsafe {
+            command.pre_exec(move || tether(parent, &numbers));
+        }
+        tracing::debug!(command = %invocation, "start tethered");
+        let child = command.spawn().map_err(failed)?;
+        drop(descriptors);
+        Ok(child)
+    }
+}
+
+/// Copies of `descriptors` at numbers that no target of another overwrites.
+fn out_of_the_way(descriptors: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
+    let above = FIRST_DESCRIPTOR + RawFd::try_from(descriptors.len()).map_err(io::Error::other)?;
+    descriptors
+        .iter()
+        .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, above).map_err(Into::into))
+        .collect()
+}
+
+/// In the child: ties its life to `parent` and puts the descriptors at their numbers.
+fn tether(parent: Pid, numbers: &[RawFd]) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The parent may have died before the tether held.
+    if rustix::process::getppid() != Some(parent) {
+        return Err(io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error()));
+    }
+    for (index, &number) in numbers.iter().enumerate() {
+        // SAFETY: the parent holds `number` open in its vector until spawn() has returned.
+        let source = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        let target = FIRST_DESCRIPTOR + RawFd::try_from(index).unwrap_or(RawFd::MAX - FIRST_DESCRIPTOR);
+        // SAFETY: `target` is a number nobody owns in the child; forgetting it below leaves it open.
+        let mut target = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(target) };
+        let copied = rustix::io::dup2(source, &mut target);
+        std::mem::forget(target);
+        copied?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_arrive_at_their_numbers() {
+        let host = Host::new("/usr/bin:/bin".into(), "/".into());
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut more, others) = UnixStream::pair().unwrap();
+        let log = tempfile::tempfile().unwrap();
+        let script = Invocation::new("bash").args(["-c", "head -c 3 <&100 >&101"]);
+        let mut child = host
+            .spawn_tethered(&script, &log, vec![theirs.into(), others.into()])
+            .unwrap();
+        (&ours).write_all(b"abc").unwrap();
+        let mut got = [0; 3];
+        more.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"abc");
+        assert!(child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn the_child_dies_with_the_thread_that_started_it() {
+        let host = Host::new("/usr/bin:/bin".into(), "/".into());
+        let start = move || {
+            let log = tempfile::tempfile().unwrap();
+            host.spawn_tethered(&Invocation::new("sleep").arg("60"), &log, vec![])
+                .unwrap()
+        };
+        let mut child = std::thread::spawn(start).join().unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    }
+}

@@ -1,0 +1,212 @@
+//! Why a launch gave no answer.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::diagnostic::{Blame, Problem};
+use crate::exec::ExecError;
+use crate::guest::job_disk::JobDiskError;
+use crate::hypervisor::qemu::UnspeakablePath;
+use crate::units::Bytes;
+
+/// A launch failed outside the job itself.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The private folder or a file in it could not be made.
+    #[error("cannot prepare {}: {source}", path.display())]
+    Scratch {
+        /// What was to be made.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The machine would not fit.
+    #[error("the guest needs {needed} of memory and this host has {available} available")]
+    Memory {
+        /// Guest memory and what the hypervisor needs besides.
+        needed: Bytes,
+        /// What the host has.
+        available: Bytes,
+    },
+    /// The image cannot be started this way.
+    #[error("{image} cannot be started {how}")]
+    Start {
+        /// The image's name.
+        image: String,
+        /// Which way.
+        how: &'static str,
+    },
+    /// A shared folder is not there, or would hide the guest's own files.
+    #[error("cannot share {}: {reason}", path.display())]
+    Share {
+        /// The host folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// An input cannot be read.
+    #[error("cannot read the input {}: {source}", path.display())]
+    Input {
+        /// The host file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The job cannot be described to the guest.
+    #[error(transparent)]
+    Job(#[from] JobDiskError),
+    /// A disk's name cannot be given to the hypervisor.
+    #[error(transparent)]
+    Path(#[from] UnspeakablePath),
+    /// A program could not be started.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The hypervisor ended before the guest reported.
+    #[error("the hypervisor ended ({status}) before the guest had started{}", tail(said))]
+    Hypervisor {
+        /// How it ended.
+        status: String,
+        /// The end of its own words, or else of the guest's console.
+        said: String,
+    },
+    /// The guest was gone before the job had ended.
+    #[error("the guest was gone ({status}) before the job had ended{}", tail(said))]
+    GuestDied {
+        /// How the hypervisor ended.
+        status: String,
+        /// The end of the hypervisor's words or of the guest's console.
+        said: String,
+    },
+    /// The guest never reported.
+    #[error("the guest did not report within {} s{}", limit.as_secs(), tail(said))]
+    BootTimeout {
+        /// The limit.
+        limit: Duration,
+        /// The end of the guest's console.
+        said: String,
+    },
+    /// The guest could not be prepared for the job.
+    #[error("the guest could not start the job: {problem}{}", tail(said))]
+    Refused {
+        /// What the job runner said.
+        problem: String,
+        /// The end of the guest's console.
+        said: String,
+    },
+    /// The working directory is not in the guest.
+    #[error("the job's working directory {} cannot be entered in the guest: {source}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the guest said.
+        source: io::Error,
+    },
+    /// The command is not in the guest or cannot be executed there.
+    #[error("{command}: {source} in the guest of {image}")]
+    Command {
+        /// The command's name.
+        command: String,
+        /// The image's name.
+        image: String,
+        /// What the guest said.
+        source: io::Error,
+    },
+    /// Stopped from outside before the job had started.
+    #[error("stopped by signal {0} before the job had started")]
+    Interrupted(i32),
+    /// Killed at once, or the guest did not end the job within the grace time.
+    #[error("the job did not end within the grace time after signal {0}; the VM was killed")]
+    Killed(i32),
+    /// The job took longer than allowed.
+    #[error("the job was stopped after its time limit of {} s", .0.as_secs_f64())]
+    TimeLimit(Duration),
+    /// Some output was lost on its way.
+    #[error("the job wrote {written} bytes to {stream} and {arrived} arrived")]
+    LostOutput {
+        /// Which stream.
+        stream: &'static str,
+        /// Bytes the guest counted.
+        written: u64,
+        /// Bytes that arrived.
+        arrived: u64,
+    },
+    /// Outputs could not be brought back.
+    #[error("cannot bring back {}: {reason}", path.display())]
+    Collect {
+        /// The output's path in the guest, or the host file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// What was said last, indented below the failure.
+fn tail(said: &str) -> String {
+    said.lines().fold(String::new(), |text, line| text + "\n  | " + line)
+}
+
+impl Problem for LaunchError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Scratch { .. } => "HV4001",
+            Self::Memory { .. } => "HV4002",
+            Self::Start { .. } => "HV4003",
+            Self::Share { .. } => "HV4004",
+            Self::Input { .. } => "HV4005",
+            Self::Job(_) => "HV4006",
+            Self::Path(_) => "HV4007",
+            Self::Exec(error) => error.code(),
+            Self::Hypervisor { .. } => "HV4101",
+            Self::GuestDied { .. } => "HV4102",
+            Self::BootTimeout { .. } => "HV4103",
+            Self::Refused { .. } => "HV4104",
+            Self::Folder { .. } => "HV4105",
+            Self::Command { .. } => "HV4106",
+            Self::Interrupted(_) => "HV4201",
+            Self::Killed(_) => "HV4202",
+            Self::TimeLimit(_) => "HV4203",
+            Self::LostOutput { .. } => "HV4301",
+            Self::Collect { .. } => "HV4302",
+        }
+    }
+
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Share { .. } | Self::Input { .. } | Self::Job(_) | Self::Folder { .. } | Self::Collect { .. } => {
+                Blame::User
+            }
+            Self::Command { .. } | Self::Start { .. } => Blame::Image,
+            Self::Scratch { .. } | Self::Memory { .. } | Self::Exec(_) | Self::Path(_) => Blame::Host,
+            Self::TimeLimit(_) => Blame::Timeout,
+            Self::Interrupted(_)
+            | Self::Killed(_)
+            | Self::Hypervisor { .. }
+            | Self::GuestDied { .. }
+            | Self::BootTimeout { .. }
+            | Self::Refused { .. }
+            | Self::LostOutput { .. } => Blame::Guest,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        let help = match self {
+            Self::Exec(error) => return error.help(),
+            Self::Scratch { .. } => "set TMPDIR to a folder of this machine with space, which you may write to",
+            Self::Memory { .. } => "ask for less with --memory, or run it where there is more",
+            Self::Start { .. } => "leave --boot out, or build the image from a recipe with hpcvm's own initrd",
+            Self::Share { .. } => "share another folder with --share HOST[:GUEST], or none with --no-cwd",
+            Self::Job(_) => "pass long lists in a file: with --input, or in the shared working directory",
+            Self::Hypervisor { .. } | Self::GuestDied { .. } => {
+                "keep the whole console with --console FILE; give the guest more --memory if it ran out of it"
+            }
+            Self::BootTimeout { .. } => "watch the console with --console FILE; on a slow host raise --boot-timeout",
+            Self::Folder { .. } => "share it with --share, or choose another working directory with --cwd",
+            Self::Command { .. } => {
+                "name a program of the image (see `hpcvm image show`), add its package to the recipe, or share the folder it is in"
+            }
+            _ => return None,
+        };
+        Some(help.to_owned())
+    }
+}

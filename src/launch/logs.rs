@@ -1,0 +1,33 @@
+//! What the hypervisor and the guest's console said, for error messages.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Where to look when something went wrong.
+#[derive(Debug)]
+pub(super) struct Logs {
+    pub(super) hypervisor: PathBuf,
+    pub(super) console: PathBuf,
+}
+
+/// The last lines of a log, for an error message.
+pub(super) fn last_lines(path: &Path, count: usize) -> String {
+    const WINDOW: u64 = 8192;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(WINDOW)))?;
+        let mut bytes = Vec::new();
+        file.take(WINDOW).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    // A console's escape sequences must not reach the user's terminal.
+    let text: String = String::from_utf8_lossy(&bytes)
+        .chars()
+        .filter(|c| *c == '\n' || !c.is_control())
+        .collect();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

@@ -1,0 +1,305 @@
+//! From a request to the machine and the disks that carry the job.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::clone;
+use super::error::LaunchError;
+use super::inputs;
+use super::request::{LaunchRequest, Share, Start};
+use crate::exec::{FIRST_DESCRIPTOR, Invocation, Runner};
+use crate::guest::job_disk::{InputArchive, JobDescription, NetworkSettings, SharedFolder};
+use crate::guest::result_disk;
+use crate::hypervisor::machine::{Boot, Bus, Disk, DiskFormat, HostShare, Machine, Network, Port};
+use crate::hypervisor::qemu;
+use crate::recipe::{Init, RootKind};
+use crate::units::{GIB, MIB};
+
+/// The guest's virtio-serial ports, in the order of the sockets behind them.
+pub(super) const PORTS: [&str; 4] = ["hpcvm.control", "hpcvm.stdin", "hpcvm.stdout", "hpcvm.stderr"];
+/// The input archive begins here on the job disk; descriptions are shorter.
+const INPUT_OFFSET: u64 = 8 * MIB;
+/// A result disk for outputs is this long; only what is written takes space.
+const RESULT_LENGTH: u64 = 64 * GIB;
+/// The scratch disk's file system label, by which the guest knows it.
+const SCRATCH_LABEL: &str = "hpcvm-scratch";
+/// Where the scratch disk is mounted.
+const SCRATCH_PATH: &str = "/scratch";
+/// Guest folders that a share must not hide.
+const SYSTEM_FOLDERS: [&str; 11] = [
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr",
+];
+
+/// QEMU's user network as it is by default (qemu-system(1), `-netdev user`).
+const USER_NETWORK: NetworkSettings = NetworkSettings {
+    address: Ipv4Addr::new(10, 0, 2, 15),
+    netmask: Ipv4Addr::new(255, 255, 255, 0),
+    gateway: Ipv4Addr::new(10, 0, 2, 2),
+    nameserver: Ipv4Addr::new(10, 0, 2, 3),
+};
+
+/// The machine for `request`, with its files in `folder`. Nothing is made yet.
+pub(super) fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine, LaunchError> {
+    check_start(request)?;
+    request.shares.iter().try_for_each(check_share)?;
+    let virtio = |id: &str, file: &str, read_only| Disk {
+        id: id.to_owned(),
+        file: folder.join(file),
+        format: DiskFormat::Raw,
+        read_only,
+        bus: Bus::Virtio,
+    };
+    let mut disks = vec![
+        clone::root_disk(&request.image, request.start, folder),
+        virtio("job", "job.disk", true),
+        virtio("result", "result.disk", false),
+    ];
+    if request.scratch.is_some() {
+        disks.push(virtio("scratch", "scratch.disk", false));
+    }
+    let port = |(index, name): (usize, &&str)| Port {
+        name: (*name).to_owned(),
+        descriptor: FIRST_DESCRIPTOR + i32::try_from(index).expect("there are four ports"),
+    };
+    Ok(Machine {
+        architecture: request.image.architecture,
+        accelerator: request.accelerator,
+        memory: request.memory,
+        cpus: request.cpus,
+        boot: boot(request),
+        disks,
+        shares: request
+            .shares
+            .iter()
+            .enumerate()
+            .map(|(index, share)| host_share(index, share))
+            .collect(),
+        network: request.network,
+        console: request.console.clone().unwrap_or_else(|| folder.join("console.log")),
+        ports: PORTS.iter().enumerate().map(port).collect(),
+    })
+}
+
+fn check_start(request: &LaunchRequest) -> Result<(), LaunchError> {
+    let how = match request.start {
+        Start::Direct if !request.image.direct => "directly: Debian's own initrd starts it",
+        Start::Bios(_) if request.scratch.is_some() && request.image.init == Init::JobRunner => {
+            "by its BIOS with a scratch disk"
+        }
+        _ => return Ok(()),
+    };
+    Err(LaunchError::Start {
+        image: request.image.name.clone(),
+        how,
+    })
+}
+
+fn check_share(share: &Share) -> Result<(), LaunchError> {
+    let refused = |path: &Path, reason: String| {
+        Err(LaunchError::Share {
+            path: path.to_owned(),
+            reason,
+        })
+    };
+    match std::fs::metadata(&share.host) {
+        Err(error) => return refused(&share.host, error.to_string()),
+        Ok(metadata) if !metadata.is_dir() => return refused(&share.host, "it is not a folder".to_owned()),
+        Ok(_) => {}
+    }
+    if !share.guest.is_absolute() {
+        return refused(
+            &share.host,
+            format!("{} is not an absolute guest path", share.guest.display()),
+        );
+    }
+    if SYSTEM_FOLDERS.iter().any(|folder| share.guest == Path::new(folder)) {
+        return refused(
+            &share.host,
+            format!("at {} it would hide the guest's own files", share.guest.display()),
+        );
+    }
+    Ok(())
+}
+
+fn boot(request: &LaunchRequest) -> Boot {
+    if let Start::Bios(chipset) = request.start {
+        return Boot::Bios(chipset);
+    }
+    let image = &request.image;
+    let root_type = match image.root {
+        RootKind::ReadOnly => "squashfs",
+        RootKind::Writable => "ext4",
+    };
+    let mut words = vec![
+        image.command_line.clone(),
+        "hpcvm.root=/dev/vda".to_owned(),
+        format!("hpcvm.rootfs={root_type}"),
+    ];
+    if image.init == Init::Services {
+        words.push("hpcvm.init=/sbin/init".to_owned());
+    }
+    if request.scratch.is_some() {
+        words.push("hpcvm.load=ext4".to_owned());
+    }
+    Boot::Direct {
+        kernel: image.kernel.clone(),
+        initrd: image.initrd.clone(),
+        command_line: words.join(" "),
+    }
+}
+
+fn host_share(index: usize, share: &Share) -> HostShare {
+    HostShare {
+        folder: share.host.clone(),
+        tag: tag(index),
+        read_only: share.read_only,
+    }
+}
+
+fn tag(index: usize) -> String {
+    format!("share{index}")
+}
+
+/// The job's working directory in the guest.
+pub(super) fn job_folder(request: &LaunchRequest) -> PathBuf {
+    request
+        .job
+        .folder
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(&request.job.identity.home))
+}
+
+/// What the guest is told, except where the inputs stand.
+fn description(request: &LaunchRequest) -> JobDescription {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let job = &request.job;
+    JobDescription {
+        clock: (now.as_secs(), now.subsec_nanos()),
+        hostname: job.hostname.clone(),
+        seed: random_seed(),
+        identity: job.identity.clone(),
+        command: job.command.clone(),
+        environment: job.environment.clone(),
+        folder: job_folder(request).into_os_string(),
+        umask: job.umask,
+        shares: request
+            .shares
+            .iter()
+            .enumerate()
+            .map(|(index, share)| shared_folder(index, share))
+            .collect(),
+        input: None,
+        outputs: request
+            .outputs
+            .iter()
+            .map(|output| output.guest.clone().into_os_string())
+            .collect(),
+        network: (request.network == Network::User).then_some(USER_NETWORK),
+        scratch: request.scratch.map(|_| OsString::from(SCRATCH_PATH)),
+    }
+}
+
+fn shared_folder(index: usize, share: &Share) -> SharedFolder {
+    SharedFolder {
+        tag: tag(index),
+        path: share.guest.clone().into_os_string(),
+        read_only: share.read_only,
+    }
+}
+
+/// Bytes from the kernel's generator for the guest's. Without them the guest's first random
+/// number costs more than a second; so a short read is no reason to fail the launch.
+fn random_seed() -> Vec<u8> {
+    let mut seed = vec![0; 64];
+    let got = File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read(&mut file, &mut seed))
+        .unwrap_or(0);
+    seed.truncate(got);
+    seed
+}
+
+/// Writes the clone and the disks of `machine` into `folder`.
+pub(super) fn make_disks(
+    runner: &dyn Runner,
+    request: &LaunchRequest,
+    machine: &Machine,
+    folder: &Path,
+) -> Result<(), LaunchError> {
+    clone::make(runner, &request.image, request.start, &machine.disks[0])?;
+    write_job_disk(request, &folder.join("job.disk"))?;
+    write_result_disk(request, &folder.join("result.disk"))?;
+    if let Some(size) = request.scratch {
+        make_scratch_disk(runner, &folder.join("scratch.disk"), size.0)?;
+    }
+    Ok(())
+}
+
+fn create(path: &Path) -> Result<File, LaunchError> {
+    let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    options.map_err(|source| LaunchError::Scratch {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write_job_disk(request: &LaunchRequest, path: &Path) -> Result<(), LaunchError> {
+    let failed = |source| LaunchError::Scratch {
+        path: path.to_owned(),
+        source,
+    };
+    let mut disk = create(path)?;
+    let mut job = description(request);
+    let mut end = INPUT_OFFSET;
+    if !request.inputs.is_empty() {
+        disk.seek(SeekFrom::Start(INPUT_OFFSET)).map_err(failed)?;
+        inputs::write_archive(&mut disk, &request.inputs, &job_folder(request), &request.job.identity)?;
+        end = disk.stream_position().map_err(failed)?;
+        job.input = Some(InputArchive {
+            offset: INPUT_OFFSET,
+            length: end - INPUT_OFFSET,
+        });
+    }
+    let header = job.encode()?;
+    disk.rewind().map_err(failed)?;
+    disk.write_all(&header).map_err(failed)?;
+    disk.set_len(end.next_multiple_of(MIB)).map_err(failed)
+}
+
+fn write_result_disk(request: &LaunchRequest, path: &Path) -> Result<(), LaunchError> {
+    let failed = |source| LaunchError::Scratch {
+        path: path.to_owned(),
+        source,
+    };
+    let mut disk = create(path)?;
+    disk.write_all(&result_disk::blank()).map_err(failed)?;
+    disk.set_len(if request.outputs.is_empty() { MIB } else { RESULT_LENGTH })
+        .map_err(failed)
+}
+
+fn make_scratch_disk(runner: &dyn Runner, path: &Path, size: u64) -> Result<(), LaunchError> {
+    let disk = create(path)?;
+    disk.set_len(size).map_err(|source| LaunchError::Scratch {
+        path: path.to_owned(),
+        source,
+    })?;
+    let format =
+        Invocation::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal,^metadata_csum"]);
+    runner.run(
+        &format
+            .args(["-E", "lazy_itable_init=1,nodiscard", "-L", SCRATCH_LABEL])
+            .arg(path),
+    )?;
+    Ok(())
+}
+
+/// The hypervisor's command line for `request`, as a shell would run it.
+pub fn dry_run(request: &LaunchRequest) -> Result<String, LaunchError> {
+    let folder = request.scratch_parent.join("hpcvm-vm-XXXXXXXXXXXX");
+    let line = qemu::command_line(&machine(request, &folder)?)?;
+    Ok(Invocation::new(line.program).args(line.arguments).to_string())
+}

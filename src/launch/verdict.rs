@@ -1,0 +1,126 @@
+//! What a launch's end means: the job's, the image's, the host's or the user's doing.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use super::error::LaunchError;
+use super::logs::{Logs, last_lines};
+use super::request::Limits;
+use super::session::{End, Outcome, StopReason};
+use crate::guest::control::Step;
+use crate::guest::result_disk::{Ending, ResultHeader};
+
+/// Lines of a log that an error shows.
+const LINES_SHOWN: usize = 12;
+
+/// All that is known when the hypervisor's process is gone.
+pub(super) struct Evidence<'a> {
+    pub(super) end: End,
+    pub(super) hypervisor: Option<ExitStatus>,
+    pub(super) booted: bool,
+    pub(super) stopped: Option<StopReason>,
+    pub(super) report: Option<(Step, ResultHeader)>,
+    pub(super) problem: Option<String>,
+    pub(super) arrived: [u64; 2],
+    pub(super) limits: Limits,
+    pub(super) logs: &'a Logs,
+}
+
+/// Decides what to tell the user.
+pub(super) fn judge(evidence: &Evidence<'_>) -> Result<Outcome, LaunchError> {
+    match &evidence.report {
+        Some((Step::Ran, result)) => ran(evidence, *result),
+        Some((step, result)) => Err(not_started(evidence, *step, *result)),
+        None => Err(no_report(evidence)),
+    }
+}
+
+fn ran(evidence: &Evidence<'_>, result: ResultHeader) -> Result<Outcome, LaunchError> {
+    if evidence.stopped == Some(StopReason::TimeLimit) {
+        return Err(LaunchError::TimeLimit(evidence.limits.job.unwrap_or_default()));
+    }
+    let written = [result.stdout_bytes, result.stderr_bytes];
+    for (stream, (written, arrived)) in ["standard output", "standard error"]
+        .into_iter()
+        .zip(written.into_iter().zip(evidence.arrived))
+    {
+        if arrived < written {
+            return Err(LaunchError::LostOutput {
+                stream,
+                written,
+                arrived,
+            });
+        }
+    }
+    Ok(Outcome {
+        ending: result.ending,
+        stopped: evidence.stopped,
+        outputs_status: result.outputs,
+    })
+}
+
+fn not_started(evidence: &Evidence<'_>, step: Step, result: ResultHeader) -> LaunchError {
+    let errno = match result.ending {
+        Ending::NotStarted(errno) => io::Error::from_raw_os_error(errno.cast_signed()),
+        Ending::Exited(_) | Ending::Killed(_) => io::Error::other("no reason given"),
+    };
+    match step {
+        Step::Folder => LaunchError::Folder {
+            folder: PathBuf::new(),
+            source: errno,
+        },
+        Step::Command => LaunchError::Command {
+            command: String::new(),
+            image: String::new(),
+            source: errno,
+        },
+        Step::Stopped => interrupted(evidence.stopped),
+        Step::Ran | Step::Prepare | Step::Identity => LaunchError::Refused {
+            problem: evidence
+                .problem
+                .clone()
+                .unwrap_or_else(|| format!("it could not become the job's user: {errno}")),
+            said: last_lines(&evidence.logs.console, LINES_SHOWN),
+        },
+    }
+}
+
+fn interrupted(stopped: Option<StopReason>) -> LaunchError {
+    match stopped {
+        Some(StopReason::Signal(signal)) => LaunchError::Interrupted(signal),
+        Some(StopReason::TimeLimit) | None => LaunchError::Interrupted(0),
+    }
+}
+
+fn no_report(evidence: &Evidence<'_>) -> LaunchError {
+    let said = words(evidence.logs);
+    let status = evidence
+        .hypervisor
+        .map_or_else(|| "no status".to_owned(), |status| status.to_string());
+    match (&evidence.end, evidence.stopped) {
+        (End::BootTimeout, _) => LaunchError::BootTimeout {
+            limit: evidence.limits.boot,
+            said,
+        },
+        (End::Killed, Some(StopReason::TimeLimit)) => LaunchError::TimeLimit(evidence.limits.job.unwrap_or_default()),
+        (End::Killed, Some(StopReason::Signal(signal))) if evidence.booted => LaunchError::Killed(signal),
+        (End::Killed, stopped) if !evidence.booted => interrupted(stopped),
+        (End::Killed, _) => LaunchError::Killed(0),
+        (End::Gone, _) if evidence.booted => LaunchError::GuestDied { status, said },
+        (End::Gone, _) => LaunchError::Hypervisor { status, said },
+    }
+}
+
+/// The hypervisor's own words where it has any, and the end of the guest's console.
+fn words(logs: &Logs) -> String {
+    let parts = [
+        last_lines(&logs.hypervisor, LINES_SHOWN),
+        last_lines(&logs.console, LINES_SHOWN),
+    ];
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+}

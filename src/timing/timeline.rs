@@ -1,0 +1,149 @@
+//! The phases of one launch.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// A moment of a launch, in the order they happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The image was found and the request checked.
+    Checked,
+    /// The clone and the job disk are ready.
+    Cloned,
+    /// The hypervisor's process was started.
+    HypervisorStarted,
+    /// The guest's initial RAM disk began (from the guest's own clock).
+    InitStarted,
+    /// The guest's job runner reported.
+    GuestReady,
+    /// The job's program was started.
+    JobStarted,
+    /// The first byte of the job's output arrived.
+    FirstOutput,
+    /// The job ended and all its output had arrived.
+    JobEnded,
+    /// The hypervisor's process was gone.
+    PoweredOff,
+    /// Outputs were collected and the clone removed.
+    Discarded,
+}
+
+impl Phase {
+    /// What was done in the time that ended with this moment.
+    #[must_use]
+    pub const fn work(self) -> &'static str {
+        match self {
+            Self::Checked => "image found and checked",
+            Self::Cloned => "clone and job disk made",
+            Self::HypervisorStarted => "hypervisor process started",
+            Self::InitStarted => "firmware and kernel",
+            Self::GuestReady => "drivers and root file system",
+            Self::JobStarted => "identity, mounts, job process",
+            Self::FirstOutput => "until the job's first output",
+            Self::JobEnded => "until the job's end",
+            Self::PoweredOff => "power-off",
+            Self::Discarded => "collect and discard",
+        }
+    }
+}
+
+/// One moment and when it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Mark {
+    /// Which moment.
+    pub phase: Phase,
+    /// Seconds since the launch began.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    pub at: Duration,
+}
+
+fn seconds<S: serde::Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(at.as_secs_f64())
+}
+
+/// The moments of one launch, each at most once.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    start: Instant,
+    marks: Vec<Mark>,
+}
+
+impl Timeline {
+    /// A timeline that began at `start`.
+    #[must_use]
+    pub fn since(start: Instant) -> Self {
+        Self {
+            start,
+            marks: Vec::new(),
+        }
+    }
+
+    /// Notes that `phase` is reached now; the first time counts.
+    pub fn mark(&mut self, phase: Phase) {
+        self.mark_at(phase, self.start.elapsed());
+    }
+
+    /// Notes that `phase` was reached `at` after the start; the first time counts.
+    pub fn mark_at(&mut self, phase: Phase, at: Duration) {
+        if self.at(phase).is_none() {
+            self.marks.push(Mark { phase, at });
+            self.marks.sort_by_key(|mark| (mark.at, mark.phase));
+        }
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// When `phase` was reached.
+    #[must_use]
+    pub fn at(&self, phase: Phase) -> Option<Duration> {
+        self.marks.iter().find(|mark| mark.phase == phase).map(|mark| mark.at)
+    }
+
+    /// All moments in order of time.
+    #[must_use]
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// A table of what took how long, one line each, times in milliseconds.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut previous = Duration::ZERO;
+        let mut text = String::from("      at      took\n");
+        for mark in &self.marks {
+            let took = mark.at.saturating_sub(previous);
+            let (at, took) = (mark.at.as_secs_f64() * 1e3, took.as_secs_f64() * 1e3);
+            text.push_str(&format!("{at:8.1}  {took:8.1} ms  {}\n", mark.phase.work()));
+            previous = mark.at;
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_time_counts_and_marks_are_in_order() {
+        let mut timeline = Timeline::since(Instant::now());
+        timeline.mark_at(Phase::GuestReady, Duration::from_millis(900));
+        timeline.mark_at(Phase::InitStarted, Duration::from_millis(700));
+        timeline.mark_at(Phase::GuestReady, Duration::from_millis(950));
+        let phases: Vec<_> = timeline.marks().iter().map(|mark| mark.phase).collect();
+        assert_eq!(phases, [Phase::InitStarted, Phase::GuestReady]);
+        assert!(
+            timeline
+                .table()
+                .contains("   900.0     200.0 ms  drivers and root file system"),
+            "{}",
+            timeline.table()
+        );
+    }
+}
