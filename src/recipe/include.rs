@@ -13,12 +13,13 @@ use super::located::{Located, Place};
 use super::model::{self, Recipe};
 use super::node::Value;
 use super::node_deserializer::NodeDeserializer;
-use super::report::{Report, diagnostic, quoted};
+use super::report::{Report, quoted};
 use super::{schema, shape, yaml};
 use crate::diagnostic::{SourceFile, Span};
 
 /// The largest recipe file read, in bytes: hundreds of times what a recipe needs.
 pub const MAX_FILE_SIZE: u64 = 1024 * 1024;
+const TOO_COMPLEX_HELP: &str = "write fewer values, without aliases of aliases";
 /// The most files one recipe may be made of.
 const MAX_FILES: usize = 64;
 
@@ -60,13 +61,15 @@ impl Reader<'_> {
         }
         if let (true, Some(place)) = (self.done.len() + self.open.len() >= MAX_FILES, included_at) {
             let message = format!("a recipe of more than {MAX_FILES} files");
-            self.report.add(place, codes::TOO_COMPLEX, message);
+            self.report
+                .add(place, codes::TOO_COMPLEX, message)
+                .help("merge some of them");
             return;
         }
         self.open.push(identity.clone());
         match read_text(path) {
             Ok(text) => self.parse(path, text),
-            Err(refusal) => self.refuse(path, refusal, included_at),
+            Err(refusal) => self.refuse(path, &refusal, included_at),
         }
         self.open.pop();
         self.done.insert(identity);
@@ -82,7 +85,8 @@ impl Reader<'_> {
             Ok(root) => root,
             Err(error) => {
                 let place = Place { file, span: error.span };
-                self.report.add(&place, error.code, error.message);
+                let added = self.report.add(&place, error.code, error.message);
+                added.maybe_help((error.code == codes::TOO_COMPLEX).then(|| TOO_COMPLEX_HELP.to_owned()));
                 return;
             }
         };
@@ -126,49 +130,51 @@ impl Reader<'_> {
         }
     }
 
-    fn refuse(&mut self, path: &Path, refusal: Refusal, included_at: Option<&Place>) {
+    fn refuse(&mut self, path: &Path, refusal: &Refusal, included_at: Option<&Place>) {
         let shown = quoted(&path.display().to_string());
-        let code = match (&refusal.code, included_at) {
-            (None, Some(_)) => codes::INCLUDE_MISSING,
-            (code, _) => code.unwrap_or(codes::UNREADABLE),
-        };
         let message = format!("{shown} {}", refusal.message);
-        match included_at {
-            Some(place) => {
-                let added = self.report.add(place, code, message);
-                added.help("paths are relative to the file that includes");
-            }
-            None => {
-                let source = Arc::new(SourceFile {
-                    path: path.to_owned(),
-                    text: String::new(),
-                });
-                self.report.add_file(Arc::clone(&source));
-                self.report
-                    .diagnostics
-                    .push(diagnostic(source, Span { range: 0..0 }, code, message));
-            }
-        }
+        let place = included_at.cloned().unwrap_or_else(|| Place {
+            file: self.report.add_file(Arc::new(SourceFile {
+                path: path.to_owned(),
+                text: String::new(),
+            })),
+            span: Span { range: 0..0 },
+        });
+        let code = match included_at {
+            None if refusal.code == codes::INCLUDE_MISSING => codes::UNREADABLE,
+            _ => refusal.code,
+        };
+        let help = match (code, included_at) {
+            (codes::TOO_LARGE, _) => "a recipe names large files under 'files' or 'overlays', it does not hold them",
+            (codes::NOT_UTF8, _) => "save the file as UTF-8",
+            (_, Some(_)) => "paths are relative to the file that includes",
+            (_, None) => "name a recipe file that you may read",
+        };
+        self.report.add(&place, code, message).help(help);
     }
 }
 
-/// Why a file has no text: no code if it is not there.
+/// Why a file has no text.
 struct Refusal {
-    code: Option<Code>,
+    code: Code,
     message: String,
 }
 
 fn read_text(path: &Path) -> Result<String, Refusal> {
-    let unreadable = |error: io::Error| Refusal {
-        code: (error.kind() != io::ErrorKind::NotFound).then_some(codes::UNREADABLE),
-        message: format!("cannot be read: {error}"),
+    let refusal = |code, message| Err(Refusal { code, message });
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Refusal {
+            code: codes::INCLUDE_MISSING,
+            message: "does not exist".to_owned(),
+        },
+        _ => Refusal {
+            code: codes::UNREADABLE,
+            message: format!("cannot be read: {error}"),
+        },
     };
     // Asked before opening: to open a named pipe would wait for its other end.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(Refusal {
-            code: Some(codes::UNREADABLE),
-            message: "is not a regular file".to_owned(),
-        });
+        return refusal(codes::UNREADABLE, "is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
@@ -176,16 +182,13 @@ fn read_text(path: &Path) -> Result<String, Refusal> {
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(Refusal {
-            code: Some(codes::TOO_LARGE),
-            message: format!("is larger than {} KiB", MAX_FILE_SIZE / 1024),
-        });
+        return refusal(codes::TOO_LARGE, format!("is larger than {} KiB", MAX_FILE_SIZE / 1024));
     }
-    String::from_utf8(bytes).map_err(|error| Refusal {
-        code: Some(codes::NOT_UTF8),
-        message: format!(
-            "is not UTF-8: the first wrong byte is number {}",
-            error.utf8_error().valid_up_to() + 1
-        ),
+    String::from_utf8(bytes).or_else(|error| {
+        let wrong = error.utf8_error().valid_up_to() + 1;
+        refusal(
+            codes::NOT_UTF8,
+            format!("is not UTF-8: byte number {wrong} is the first wrong one"),
+        )
     })
 }

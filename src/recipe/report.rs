@@ -32,6 +32,15 @@ impl Report {
         Added(self.diagnostics.last_mut().expect("one was just pushed"))
     }
 
+    /// Whether an error was found at or in `place`.
+    pub(super) fn has_error_in(&self, place: &Place) -> bool {
+        let file = &self.files[place.file];
+        let found = |d: &Diagnostic| Arc::ptr_eq(&d.file, file) && place.span.range.contains(&d.span.range.start);
+        self.diagnostics
+            .iter()
+            .any(|d| d.severity == Severity::Error && found(d))
+    }
+
     /// Whether any problem forbids building.
     pub(super) fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)

@@ -188,6 +188,7 @@ impl<'a> Checker<'a> {
                 Some(format!("put it in quotes: \"{}\"", node.text))
             }
             Value::Text if expected == LIST => Some(format!("write [{}] or one '- item' a line", node.text)),
+            Value::Text if expected == BOOLEAN => Some("write true or false".to_owned()),
             _ => None,
         };
         let message = format!("{what} must be {expected}, not {}", node.kind());
@@ -211,6 +212,7 @@ impl<'a> Checker<'a> {
 
 const TEXT: &str = "text";
 const LIST: &str = "a list";
+const BOOLEAN: &str = "true or false";
 
 fn type_name(json: &str) -> &'static str {
     match json {
@@ -218,7 +220,7 @@ fn type_name(json: &str) -> &'static str {
         "array" => LIST,
         "object" => "a map",
         "integer" => "a whole number",
-        "boolean" => "true or false",
+        "boolean" => BOOLEAN,
         _ => "a value",
     }
 }

@@ -298,7 +298,7 @@ mod tests {
             ("a: 1\n---\nb: 2\n", codes::SYNTAX, 9..9),
             ("é: *nope\n", codes::SYNTAX, 4..5),
             ("a: \"x", codes::SYNTAX, 3..4),
-            (bomb, codes::TOO_COMPLEX, 126..128),
+            (bomb, codes::TOO_COMPLEX, 132..134),
             (&deep, codes::TOO_COMPLEX, 24..25),
         ] {
             let error = parse(text).unwrap_err();

@@ -152,7 +152,12 @@ fn bytes(size: &Located<Size>, least: Bytes, report: &mut Report) -> Bytes {
         Ok(bytes) if !(least..=MAX_SIZE).contains(&bytes) => {
             let message = format!("{bytes} is not between {least} and {MAX_SIZE}");
             let added = report.add(&size.place, codes::SIZE_RANGE, message);
-            added.help("write the unit: a number alone is bytes, 256M is 256 mebibytes");
+            let unitless = size.value.0.bytes().all(|byte| byte.is_ascii_digit());
+            added.help(if unitless {
+                "write the unit: a number alone is bytes, 256M is 256 mebibytes"
+            } else {
+                "choose a size in this range"
+            });
         }
         Ok(_) => {}
     }

@@ -93,6 +93,7 @@ fn content(entry: &Located<model::FileEntry>, report: &mut Report) -> FileConten
         folder,
         ..
     } = &entry.value;
+    let broken = report.has_error_in(&entry.place);
     if let Some(folder) = folder.as_ref().filter(|folder| !folder.value) {
         let added = report.add(&folder.place, codes::FILE_CONTENT, "'folder' can only be true");
         added.help("take the key out");
@@ -106,7 +107,8 @@ fn content(entry: &Located<model::FileEntry>, report: &mut Report) -> FileConten
     );
     given.extend(link.as_ref().map(|word| FileContent::Link(target(word, report))));
     let folders = usize::from(folder.is_some());
-    if given.len() + folders != 1 {
+    // A key taken out because of an earlier error is not missing.
+    if given.len() + folders != 1 && !broken {
         let count = if given.is_empty() {
             "nothing"
         } else {
