@@ -149,6 +149,17 @@ fn every_valid_recipe_loads_without_a_word() {
     }
 }
 
+/// Paths as in the repository: tests run in the package's folder.
+#[test]
+fn merging_and_defaults_give_what_the_golden_recipe_says() {
+    for name in ["smallest", "everything", "diamond"] {
+        let path = PathBuf::from(format!("tests/recipes/valid/{name}.yaml"));
+        let recipe = recipe::load(&path).recipe.unwrap();
+        let text = serde_json::to_string_pretty(&recipe).unwrap() + "\n";
+        assert_golden(&path.with_extension("json"), &text);
+    }
+}
+
 #[test]
 fn the_committed_schema_is_current() {
     assert_golden(&project("schemas/recipe.schema.json"), &schema::recipe_text());

@@ -42,3 +42,78 @@ pub fn load(path: &Path) -> Loaded {
         sources: files,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The codes found in `main.yaml` of a folder with these files, in order.
+    fn codes(files: &[(&str, &str)]) -> Vec<&'static str> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let loaded = load(&folder.path().join("main.yaml"));
+        loaded.diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
+    }
+
+    const BASE: &str = "recipe: 1\nname: base\nbase: {debian: bookworm, architecture: i386}\n";
+
+    #[test]
+    fn problems_of_all_files_and_kinds_come_at_once() {
+        let main = "recipe: 1\nname: Main\ninclude: [base.yaml, gone.yaml]\nrun: {cpus: 0, gpus: 1}\n";
+        let base = format!("{BASE}packages: [Vim]\nkernel: [lz4]\n");
+        let found = codes(&[("main.yaml", main), ("base.yaml", &base)]);
+        assert_eq!(found, ["HV0201", "HV0111", "HV0221", "HV0105", "HV0208", "HV0107"]);
+    }
+
+    #[test]
+    fn a_broken_include_does_not_make_its_keys_missing() {
+        let main = "recipe: 1\nname: main\ninclude: [base.yaml]\n";
+        assert_eq!(codes(&[("main.yaml", main), ("base.yaml", "[")]), ["HV0101"]);
+        assert_eq!(codes(&[("main.yaml", main), ("base.yaml", BASE)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_document_that_is_no_map_is_of_the_wrong_type() {
+        for text in ["", "# nothing\n", "- recipe: 1\n", "recipe\n", "1\n"] {
+            assert_eq!(codes(&[("main.yaml", text)]), ["HV0107"], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_of_too_many_files_is_refused() {
+        let file = |n: usize| format!("recipe: 1\nname: n{n}\ninclude: [n{}.yaml]\n", n + 1);
+        let files: Vec<(String, String)> = (0..70).map(|n| (format!("n{n}.yaml"), file(n))).collect();
+        let main = format!("{BASE}include: [n0.yaml]\n");
+        let mut all = vec![("main.yaml", main.as_str())];
+        all.extend(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+        assert_eq!(codes(&all), ["HV0113"]);
+    }
+
+    #[test]
+    fn a_named_pipe_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert_eq!(load(&path).diagnostics[0].code, "HV0102");
+    }
+
+    #[test]
+    fn an_empty_list_empties_what_is_inherited() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = format!("{BASE}purge: [logs]\npackages: [dash]\n");
+        fs::write(folder.path().join("base.yaml"), base).unwrap();
+        let path = folder.path().join("main.yaml");
+        let packages = |own: &str| {
+            fs::write(&path, format!("recipe: 1\nname: main\ninclude: [base.yaml]\n{own}")).unwrap();
+            let recipe = load(&path).recipe.unwrap();
+            (recipe.packages, recipe.purge.len())
+        };
+        assert_eq!(packages(""), (vec!["dash".to_owned()], 1));
+        assert_eq!(packages("purge: []\npackages: []\n"), (vec![], 0));
+    }
+}

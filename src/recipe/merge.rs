@@ -19,7 +19,7 @@ pub(super) fn merge(recipes: Vec<Recipe>, report: &mut Report) -> Recipe {
 /// `own` over what it inherits.
 fn over(inherited: Recipe, own: Recipe) -> Recipe {
     Recipe {
-        recipe: own.recipe,
+        version: own.version,
         name: own.name.or(inherited.name),
         description: own.description.or(inherited.description),
         include: None,

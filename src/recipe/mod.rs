@@ -13,6 +13,8 @@ mod merge;
 mod model;
 mod node;
 mod node_deserializer;
+#[cfg(test)]
+mod property_tests;
 mod report;
 mod resolved;
 pub mod schema;

@@ -28,7 +28,8 @@ pub(super) type List<T> = Option<Vec<Located<T>>>;
 pub(super) struct Recipe {
     /// The version of the recipe format: 1.
     #[schemars(required, range(min = 1, max = 1))]
-    pub(super) recipe: Option<u32>,
+    #[serde(rename = "recipe")]
+    pub(super) version: Option<u32>,
     /// The image's name.
     #[schemars(required)]
     pub(super) name: Option<Word>,

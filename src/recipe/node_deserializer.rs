@@ -105,7 +105,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Error> for NodeDeserializer<'_> {
+impl IntoDeserializer<'_, Error> for NodeDeserializer<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {

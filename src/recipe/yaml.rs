@@ -196,7 +196,7 @@ fn node(source: &str, raw: Spanned<Raw>) -> Node {
         Raw::List(items) => {
             let items: Vec<Node> = items.into_iter().map(|item| node(source, item)).collect();
             let last = items.last().map(|item| item.span.clone());
-            return collection(source, span, last, Value::List(items));
+            return collection(source, span.range, last, Value::List(items));
         }
         Raw::Map(entries) => {
             let entry = |(key, value)| Entry {
@@ -205,7 +205,7 @@ fn node(source: &str, raw: Spanned<Raw>) -> Node {
             };
             let entries: Vec<Entry> = entries.into_iter().map(entry).collect();
             let last = entries.last().map(|entry| entry.value.span.clone());
-            return collection(source, span, last, Value::Map(entries));
+            return collection(source, span.range, last, Value::Map(entries));
         }
     };
     Node { span, text, value }
@@ -213,8 +213,8 @@ fn node(source: &str, raw: Spanned<Raw>) -> Node {
 
 /// The parser says only where a list or map begins: it ends with its last value, or with the
 /// bracket behind that.
-fn collection(source: &str, span: Span, last: Option<Span>, value: Value) -> Node {
-    let Range { start, end } = span.range;
+fn collection(source: &str, own: Range<usize>, last: Option<Span>, value: Value) -> Node {
+    let Range { start, end } = own;
     let end = last.map_or(end, |last| last.range.end).max(end);
     let opened = source[start..].starts_with(['[', '{']);
     let behind = source[end..].trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | '{'));
