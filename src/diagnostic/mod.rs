@@ -1,7 +1,8 @@
 //! What is wrong, where, and what to do about it.
 //!
 //! Two kinds of trouble reach a user. A [`Diagnostic`] points at a place in a recipe; a
-//! [`Problem`] is any error of the library. Both carry a code, documented in `docs/diagnostics.md`.
+//! [`Problem`] is any error of the library. Both carry a code, documented in
+//! `docs/diagnostics.md` and `docs/errors.md`.
 
 mod render;
 mod source;
