@@ -1,10 +1,13 @@
 //! What is wrong, where, and what to do about it.
 //!
 //! Two kinds of trouble reach a user. A [`Diagnostic`] points at a place in a recipe; a
-//! [`Problem`] is any error of the library. Both carry a code, documented in `docs/errors.md`.
+//! [`Problem`] is any error of the library. Both carry a code, documented in
+//! `docs/diagnostics.md` and `docs/errors.md`.
 
+mod render;
 mod source;
 
+pub use render::{render_json, render_text};
 pub use source::{Diagnostic, Severity, SourceFile, Span};
 
 /// Whose mistake a failure is: decides hpcvm's exit code (`docs/exit-codes.md`) and whether a

@@ -13,6 +13,25 @@ pub struct SourceFile {
     pub text: String,
 }
 
+impl SourceFile {
+    /// `span` within the text, on borders of characters.
+    #[must_use]
+    pub fn clamp(&self, span: &Span) -> Span {
+        let start = self.text.floor_char_boundary(span.range.start);
+        let end = self.text.ceil_char_boundary(span.range.end).max(start);
+        Span { range: start..end }
+    }
+
+    /// Line and column of byte `offset`, both from 1, the column in characters.
+    #[must_use]
+    pub fn line_and_column(&self, offset: usize) -> (usize, usize) {
+        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+        (line, before[line_start..].chars().count() + 1)
+    }
+}
+
 /// A place in a [`SourceFile`]: a range of bytes of its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {

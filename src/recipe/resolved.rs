@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::diagnostic::{SourceFile, Span};
 use crate::digest::Digest;
 use crate::units::Bytes;
 
@@ -44,6 +46,25 @@ pub struct Recipe {
     pub validate: Vec<Validation>,
     /// The recipe file and every file it includes, with their digests, the recipe first.
     pub sources: Vec<(PathBuf, Digest)>,
+    /// Where values stand that can only be checked once the tree is there.
+    #[serde(skip)]
+    pub origins: Origins,
+}
+
+/// Where values stand that can only be checked once the tree is there.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// One for each of [`Recipe::keep_services`], in its order.
+    pub keep_services: Vec<Origin>,
+}
+
+/// The place of one value of a recipe.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The file it stands in.
+    pub file: Arc<SourceFile>,
+    /// Where in the file.
+    pub span: Span,
 }
 
 /// The Debian release a guest starts from.
