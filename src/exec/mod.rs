@@ -7,11 +7,13 @@
 
 mod host;
 mod invocation;
+mod limited;
 mod scripted;
 mod tools;
 
 pub use host::Host;
 pub use invocation::{Completed, ExecError, Invocation};
+pub use limited::Ended;
 pub use scripted::Scripted;
 pub use tools::{debian_package, find_program};
 

@@ -1,1 +1,4 @@
-//! To come in this commit series.
+//! What runs a guest.
+
+pub mod accelerator;
+mod probe_rom;
