@@ -3,6 +3,7 @@
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::image_table::flush_left;
 use super::ui::Style;
 use super::{CliError, Context, Exit};
 use crate::host::{Finding, Purpose, State, Surroundings, survey};
@@ -69,9 +70,10 @@ fn table(findings: &[Finding], style: Style) -> String {
             table.add_row(["", "", &format!("-> {remedy}")]);
         }
     }
+    flush_left(&mut table);
     let count = |state: State| findings.iter().filter(|finding| finding.state == state).count();
     format!(
-        "{}\n\n{} ok, {} warnings, {} problems\n",
+        "{}\n\nok: {}, warnings: {}, problems: {}\n",
         table.trim_fmt(),
         count(State::Ok),
         count(State::Warning),
@@ -95,6 +97,12 @@ mod tests {
             finding("mcopy", State::Problem, Some("apt-get install mtools")),
             finding("qemu-img", State::Ok, None),
         ];
-        insta::assert_snapshot!(table(&findings, Style::Plain), @r"");
+        insta::assert_snapshot!(table(&findings, Style::Plain), @r"
+        problem  mcopy     not installed
+                           -> apt-get install mtools
+        ok       qemu-img  not installed
+
+        ok: 1, warnings: 0, problems: 1
+        ");
     }
 }

@@ -74,7 +74,15 @@ pub(super) fn table(rows: &[Row]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    flush_left(&mut table);
     format!("{}\n", table.trim_fmt())
+}
+
+/// Two blanks between columns, none before the first.
+pub(super) fn flush_left(table: &mut Table) {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
 }
 
 /// How many packages are shown.
@@ -90,15 +98,8 @@ pub(super) fn show(image: &StoredImage, style: Style) -> String {
     };
     line("digest", image.digest.to_string());
     line("folder", image.folder.display().to_string());
-    line(
-        "system",
-        format!(
-            "Debian {} {}, {} packages",
-            manifest.suite,
-            manifest.architecture,
-            manifest.resolution.len()
-        ),
-    );
+    line("system", format!("Debian {} {}", manifest.suite, manifest.architecture));
+    line("packages", manifest.resolution.len().to_string());
     line(
         "kernel",
         format!("{} ({})", manifest.kernel.release, manifest.kernel.version),
@@ -111,7 +112,7 @@ pub(super) fn show(image: &StoredImage, style: Style) -> String {
     line(
         "runs with",
         format!(
-            "{}, {} processors, as {}",
+            "memory {}, processors {}, user {}",
             Bytes(manifest.run.memory),
             manifest.run.cpus,
             manifest.run.user
@@ -211,11 +212,44 @@ mod tests {
     fn images_are_listed_with_old_ones_in_brackets() {
         let names = [("a".to_owned(), Digest::of(b"new"))];
         let rows = [image("a", b"new"), image("a", b"old")].map(|image| Row::of(&image, &names));
-        insta::assert_snapshot!(table(&rows), @r"");
+        insta::assert_snapshot!(table(&rows), @r"
+        NAME  DIGEST        ARCH  SUITE     SIZE  ROOT  DESCRIPTION
+        a     11507a0e2f5e  i386  bookworm  53 B   2 B  a guest for tests
+        (a)   cba06b5736fa  i386  bookworm  53 B   2 B  a guest for tests
+        ");
     }
 
     #[test]
     fn an_image_is_shown_with_what_made_it_small() {
-        insta::assert_snapshot!(show(&image("minimal", b"x"), Style::Plain), @r"");
+        insta::assert_snapshot!(show(&image("minimal", b"x"), Style::Plain), @r"
+        minimal  a guest for tests
+          digest     2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881
+          folder     /store/images/x
+          system     Debian bookworm i386
+          packages   1
+          kernel     6.1.0-50-686 (6.1.176-1)
+          boots with console=ttyS0 quiet
+          root       2 B of 53 B
+          runs with  memory 256.0 MiB, processors 1, user job
+          built by   hpcvm 0.1.0
+
+        Files
+                25 B  files.json
+                 4 B  image.vdi
+                12 B  initrd
+                12 B  kernel
+
+        Root file system while it was built
+           117.7 MiB     5000 entries after bootstrap
+
+        Packages, not compressed
+             2.2 MiB        4 files  libc6
+
+        Purged
+           337.6 KiB      120 entries  manuals
+
+        Services removed
+          cron (init-script, of cron)
+        ");
     }
 }

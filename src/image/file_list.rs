@@ -232,8 +232,8 @@ mod tests {
         std::fs::write(&path, list.to_bytes()).unwrap();
         assert_eq!(FileList::read(&path).unwrap(), list);
         let paths: Vec<&str> = list.entries.iter().map(|entry| entry.path.as_str()).collect();
-        assert_eq!(paths, ["/bin", r"/bin/a\xff\\", "/bin/sh", "/dev", "/dev/null"]);
-        assert_eq!(String::from_utf8(list.to_bytes()).unwrap().lines().count(), 5 + 2);
+        assert_eq!(paths, ["/", "/bin", r"/bin/a\xff\\", "/bin/sh", "/dev", "/dev/null"]);
+        assert_eq!(String::from_utf8(list.to_bytes()).unwrap().lines().count(), 6 + 2);
     }
 
     #[test]

@@ -179,3 +179,22 @@ fn a_manifest_fits_its_schema() {
     json["root"]["digest"] = "abc".into();
     assert!(!validator.is_valid(&json));
 }
+
+/// The example image in `tests/data/image`, whose format later versions must read; `HPCVM_BLESS=1`
+/// writes it.
+#[test]
+fn the_example_image_is_read_and_written_as_committed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/image");
+    let example = manifest("example", &ARTEFACTS);
+    if std::env::var_os("HPCVM_BLESS").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, bytes) in ARTEFACTS {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+        std::fs::write(folder.join(MANIFEST_FILE), example.to_bytes()).unwrap();
+    }
+    let image = crate::image::StoredImage::open(&folder).unwrap();
+    assert_eq!(image.manifest, example);
+    assert_eq!(image.digest, example.digest());
+    assert_eq!(crate::image::verify::verify(&image), []);
+}

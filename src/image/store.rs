@@ -180,7 +180,7 @@ impl Store {
             Reference::Folder(path) => StoredImage::open(&path),
             Reference::Name(name) => match self.named(&name)? {
                 Some(digest) => self.get(digest),
-                None => self.by_digits(reference, None, &name),
+                None => self.by_digits(reference, None, &name.to_ascii_lowercase()),
             },
             Reference::NameAndDigits(name, digits) => self.by_digits(reference, Some(&name), &digits),
             Reference::Digits(digits) => self.by_digits(reference, None, &digits),
@@ -228,9 +228,7 @@ impl Store {
     pub fn names(&self) -> Result<Vec<(String, Digest)>, StoreError> {
         let mut named = Vec::new();
         for name in names_in(&self.root.join("names"))? {
-            if reference::is_name(&name)
-                && let Some(digest) = self.named(&name)?
-            {
+            if let Some(digest) = self.named(&name)? {
                 named.push((name, digest));
             }
         }
@@ -276,6 +274,9 @@ impl Store {
     }
 
     fn named(&self, name: &str) -> Result<Option<Digest>, StoreError> {
+        if !reference::is_name(name) {
+            return Ok(None);
+        }
         read_digest(&self.root.join("names").join(name))
     }
 
