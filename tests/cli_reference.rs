@@ -13,7 +13,16 @@ fn reference() -> String {
         "# Command line reference\n\n\
          Generated from the program's own help: `HPCVM_BLESS=1 cargo test --test cli_reference`.\n\
          What exit codes mean is in [exit-codes.md](exit-codes.md), what error codes mean in \
-         [errors.md](errors.md).\n",
+         [errors.md](errors.md).\n\n\
+         Results go to standard output; steps, warnings and errors go to standard error. With `--json`,\n\
+         each of these is one JSON object on a line of its own:\n\n\
+         ```text\n\
+         {\"step\":\"bootstrap\",\"event\":\"begin\",\"detail\":\"84 packages\"}\n\
+         {\"step\":\"bootstrap\",\"event\":\"detail\",\"detail\":\"unpacking\"}\n\
+         {\"step\":\"bootstrap\",\"event\":\"end\",\"seconds\":17.9}\n\
+         {\"error\":{\"code\":\"HV1001\",\"blame\":\"host\",\"message\":\"...\",\"causes\":[],\"help\":\"...\",\"exit-code\":122}}\n\
+         ```\n\n\
+         The global options, described first, are understood by every verb.\n",
     );
     describe(&mut page, &command, "hpcvm");
     page
@@ -21,6 +30,17 @@ fn reference() -> String {
 
 fn describe(page: &mut String, command: &clap::Command, path: &str) {
     let help = command.clone().bin_name(path).render_long_help().to_string();
+    let help = match help.split_once("\nGlobal options:") {
+        Some((own, rest)) if path != "hpcvm" => {
+            // What follows the options, if anything, starts in the first column again.
+            let mut rest = rest.lines().skip_while(|line| line.is_empty() || line.starts_with(' '));
+            let after = rest.next().map_or_else(String::new, |first| {
+                rest.fold(format!("\n{first}"), |text, line| text + "\n" + line)
+            });
+            own.to_owned() + &after
+        }
+        _ => help,
+    };
     let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
     write!(page, "\n## `{path}`\n\n```text\n{}\n```\n", lines.join("\n")).unwrap();
     for inner in command.get_subcommands() {

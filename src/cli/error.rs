@@ -57,10 +57,12 @@ impl CliError {
         let label = style.error(&format!("error[{}]", self.code));
         let mut text = format!("{label}: {}\n", self.message.trim_end());
         for cause in &self.causes {
-            text += &format!("  cause: {}\n", cause.trim_end().replace('\n', "\n  "));
+            text += "  cause: ";
+            text += &cause.trim_end().replace('\n', "\n  ");
+            text.push('\n');
         }
         if let Some(help) = &self.help {
-            text += &format!("  {}: {help}\n", style.strong("help"));
+            text += &["  ", &style.strong("help"), ": ", help, "\n"].concat();
         }
         if self.blame == Blame::Internal {
             text += "  this is a defect of hpcvm: please report it with the command line\n";
@@ -100,7 +102,7 @@ mod tests {
 
     impl Problem for Unread {
         fn code(&self) -> &'static str {
-            "HV1299"
+            "HV1201"
         }
         fn blame(&self) -> Blame {
             Blame::Internal
@@ -129,7 +131,7 @@ mod tests {
         error[HV1301]: cannot write /store/x: no storage space
           help: free some space there, or name another place with --store, --cache or TMPDIR
         --
-        error[HV1299]: the image cannot be read
+        error[HV1201]: the image cannot be read
           cause: bad
           sector
           this is a defect of hpcvm: please report it with the command line

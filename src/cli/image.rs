@@ -88,10 +88,9 @@ fn report(context: &Context, image: &StoredImage, differences: &[Difference]) ->
             image.reference()
         ))?;
     } else {
-        let lines: String = differences.iter().map(|difference| format!("{difference}\n")).collect();
-        context
-            .ui
-            .print(format!("{} is damaged:\n{lines}", image.reference()))?;
+        let mut lines = vec![format!("{} is damaged:", image.reference())];
+        lines.extend(differences.iter().map(ToString::to_string));
+        context.ui.print(lines.join("\n") + "\n")?;
     }
     Ok(if differences.is_empty() {
         Exit::Done

@@ -132,12 +132,11 @@ pub(super) fn show(image: &StoredImage, style: Style) -> String {
 }
 
 fn section(title: &str, lines: impl IntoIterator<Item = String>) -> String {
-    let lines: String = lines.into_iter().map(|line| format!("  {line}\n")).collect();
+    let lines: Vec<String> = lines.into_iter().collect();
     if lines.is_empty() {
-        String::new()
-    } else {
-        format!("\n{title}\n{lines}")
+        return String::new();
     }
+    format!("\n{title}\n  {}\n", lines.join("\n  "))
 }
 
 fn artefacts(image: &StoredImage) -> String {

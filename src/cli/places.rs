@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn named_folders_come_before_variables_before_defaults() {
-        let cases: [(Option<&str>, &[(&str, &str)], &str, &str); 4] = [
+        type Case<'a> = (Option<&'a str>, &'a [(&'a str, &'a str)], &'a str, &'a str);
+        let cases: [Case<'_>; 4] = [
             (
                 None,
                 &[("HOME", "/home/u")],

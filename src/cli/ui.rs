@@ -152,7 +152,6 @@ impl Ui {
 
     /// Writes a result to standard output. A reader that stopped reading, such as `head`, has
     /// all it wants: that is no error.
-    #[expect(clippy::unused_self, reason = "only who holds the user interface may print")]
     pub fn print(&self, text: impl AsRef<[u8]>) -> Result<(), OutputError> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {

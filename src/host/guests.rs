@@ -48,21 +48,18 @@ fn judge(architecture: Architecture, state: &AcceleratorState) -> Finding {
         Verdict::Fails(why) => format!("fail: {why}"),
         Verdict::Hangs(limit) => format!("hang: no answer in {:.2} s", limit.as_secs_f64()),
     };
-    match state.accelerator {
-        // Emulation stands in for it, several times slower.
-        Accelerator::Kvm => Finding::bad(
-            State::Warning,
-            subject,
-            detail,
-            "emulation is used instead; for KVM: virtualisation in the firmware, and membership in the group kvm",
-        ),
-        Accelerator::Tcg => Finding::bad(
-            State::Problem,
-            subject,
-            detail,
-            "apt-get install --reinstall qemu-system-x86",
-        ),
+    if state.accelerator == Accelerator::Tcg {
+        let remedy = "apt-get install --reinstall qemu-system-x86";
+        return Finding::bad(State::Problem, subject, detail, remedy);
     }
+    // Emulation stands in for it, several times slower.
+    let remedy = match &state.verdict {
+        Verdict::Absent(_) => {
+            "emulation is used instead; KVM needs virtualisation in the firmware and membership in the group kvm"
+        }
+        _ => "emulation is used instead; KVM inside another virtual machine often is of no use",
+    };
+    Finding::bad(State::Warning, subject, detail, remedy)
 }
 
 /// Whether apt knows where packages come from.

@@ -52,12 +52,12 @@ mod tests {
     use super::*;
     use crate::exec::Completed;
 
-    fn ended(code: i32) -> Result<Ended, ExecError> {
-        Ok(Ended {
+    fn ended(code: i32) -> Ended {
+        Ended {
             status: Some(ExitStatus::from_raw(code << 8)),
             said: Completed::default(),
             took: Duration::ZERO,
-        })
+        }
     }
 
     #[test]
@@ -68,9 +68,14 @@ mod tests {
             })
         };
         for (ranges, one, state, words) in [
-            (ended(0), ended(0), State::Ok, "range of users"),
-            (ended(1), ended(0), State::Warning, "one user only"),
-            (ended(1), ended(1), State::Warning, "do not work (exit status: 1)"),
+            (Ok(ended(0)), Ok(ended(0)), State::Ok, "range of users"),
+            (Ok(ended(1)), Ok(ended(0)), State::Warning, "one user only"),
+            (
+                Ok(ended(1)),
+                Ok(ended(1)),
+                State::Warning,
+                "do not work (exit status: 1)",
+            ),
             (missing(), missing(), State::Warning, "unshare is not installed"),
         ] {
             let finding = judge("x", ranges, one);

@@ -4,6 +4,7 @@
 //! only wants to start the image need not read it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -98,6 +99,9 @@ impl FileList {
     }
 
     /// The file's bytes: one entry a line, so that `diff` and `grep` are of use.
+    ///
+    /// # Panics
+    /// Never: memory can always be written, and the keys are strings.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{{\"files\":{},\"entries\":[", self.files).into_bytes();
@@ -200,7 +204,8 @@ fn written(bytes: &[u8]) -> String {
     for chunk in bytes.utf8_chunks() {
         text += &chunk.valid().replace('\\', r"\\");
         for byte in chunk.invalid() {
-            text += &format!(r"\x{byte:02x}");
+            // Writing to a string does not fail.
+            write!(text, r"\x{byte:02x}").ok();
         }
     }
     text

@@ -354,6 +354,9 @@ impl Problem for ManifestError {
 
 impl Manifest {
     /// The file's bytes: indented JSON, the same for the same manifest.
+    ///
+    /// # Panics
+    /// Never: the keys are strings.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest has string keys only");
