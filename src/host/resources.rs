@@ -30,6 +30,21 @@ pub(super) fn folder(subject: &str, path: &Path, needed: u64, option: &str) -> F
     Finding::bad(State::Warning, subject, detail, remedy)
 }
 
+/// The image store of a machine that only runs jobs: reading is enough where it is there already,
+/// since it may belong to someone else.
+pub(super) fn store_to_read(path: &Path) -> Finding {
+    match fs::read_dir(path) {
+        Ok(_) => Finding::ok("store", format!("{}: readable", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => folder("store", path, STORE_NEEDED, "--store"),
+        Err(error) => Finding::bad(
+            State::Problem,
+            "store",
+            format!("{} cannot be read: {error}", path.display()),
+            "name another folder with --store",
+        ),
+    }
+}
+
 /// Writes a file into `folder`, for real, and returns the bytes that this user may still use.
 fn writable_space(folder: &Path) -> io::Result<u64> {
     tempfile::tempfile_in(folder)?;
@@ -91,6 +106,14 @@ mod tests {
         }
         assert_eq!(judge_memory(Some(100 * MIB)).state, State::Warning);
         assert_eq!(judge_memory(Some(GIB)).state, State::Ok);
+    }
+
+    #[test]
+    fn a_store_that_is_there_need_only_be_readable() {
+        // Nobody may make files in /proc, not even root.
+        assert_eq!(store_to_read(Path::new("/proc")).state, State::Ok);
+        assert_eq!(store_to_read(Path::new("/proc/none")).state, State::Problem);
+        assert_eq!(store_to_read(Path::new("/proc/self/maps")).state, State::Problem);
     }
 
     #[test]

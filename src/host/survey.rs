@@ -50,7 +50,10 @@ pub fn survey(around: Surroundings<'_>, purpose: Option<Purpose>) -> Vec<Finding
             findings.extend(guests::accelerators(host, scratch, architecture));
         }
     }
-    findings.push(resources::folder("store", store, resources::STORE_NEEDED, "--store"));
+    findings.push(match purpose {
+        Some(Purpose::Run) => resources::store_to_read(store),
+        _ => resources::folder("store", store, resources::STORE_NEEDED, "--store"),
+    });
     findings.push(resources::folder(
         "scratch",
         scratch,
