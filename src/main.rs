@@ -1,2 +1,7 @@
-//! The hpcvm program.
-fn main() {}
+//! The hpcvm program: everything is in the library's [`hpcvm::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hpcvm::cli::start(std::env::args_os()).into()
+}

@@ -1,1 +1,29 @@
-//! To come in this commit series.
+//! The command line: one file per verb. The only code that prints or reads the environment.
+//!
+//! A new verb is one file with its `Args` and `run`, and one line each here, in
+//! [`arguments::Verb`] and in [`Verb::run`](arguments::Verb::run).
+
+mod arguments;
+mod completions;
+mod context;
+mod doctor;
+mod environment;
+mod error;
+mod exit;
+mod image;
+mod image_table;
+mod man;
+mod places;
+mod program;
+mod step;
+mod ui;
+
+pub use arguments::{Arguments, Global, Verb, command};
+pub use context::Context;
+pub use environment::Environment;
+pub use error::CliError;
+pub use exit::{EXIT_CODES, Exit};
+pub use places::{Places, PlacesError};
+pub use program::start;
+pub use step::{Step, Steps};
+pub use ui::{OutputError, Style, Ui};

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
@@ -29,6 +30,12 @@ impl Host {
     #[must_use]
     pub fn path(&self) -> &OsString {
         &self.path
+    }
+
+    /// Where this runner would find `program`.
+    #[must_use]
+    pub fn find(&self, program: &str) -> Option<PathBuf> {
+        find_program(program.as_ref(), &self.path)
     }
 
     /// The command to start, with its environment and working directory but no streams yet.

@@ -7,12 +7,14 @@
 
 mod host;
 mod invocation;
+mod limited;
 mod scripted;
 mod tethered;
 mod tools;
 
 pub use host::Host;
 pub use invocation::{Completed, ExecError, Invocation};
+pub use limited::Ended;
 pub use scripted::Scripted;
 pub use tethered::FIRST_DESCRIPTOR;
 pub use tools::{debian_package, find_program};

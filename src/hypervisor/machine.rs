@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::accelerator::Accelerator;
 use crate::architecture::Architecture;
 use crate::units::Bytes;
 
@@ -29,15 +30,6 @@ pub struct Machine {
     pub console: PathBuf,
     /// Names of the virtio-serial ports, in order; each is joined to an inherited socket.
     pub ports: Vec<Port>,
-}
-
-/// What executes the guest's instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accelerator {
-    /// The host's hardware, through KVM.
-    Kvm,
-    /// Emulation by QEMU's translator.
-    Tcg,
 }
 
 /// How a machine starts.

@@ -1,4 +1,6 @@
-//! Virtual machines: what one is made of, and the hypervisors that run it.
+//! Virtual machines: what one is made of, and what runs them.
 
+pub mod accelerator;
 pub mod machine;
+mod probe_rom;
 pub mod qemu;

@@ -9,9 +9,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::machine::{
-    Accelerator, Boot, Bus, Chipset, CommandLine, Disk, DiskFormat, HostShare, Machine, Network, Port,
-};
+use super::accelerator::Accelerator;
+use super::machine::{Boot, Bus, Chipset, CommandLine, Disk, DiskFormat, HostShare, Machine, Network, Port};
 
 /// A path cannot be given to QEMU.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,10 +58,7 @@ fn machine_arguments(machine: &Machine, line: &mut Line) {
         Boot::Bios(Chipset::Q35) => "q35",
         Boot::Direct { .. } | Boot::Bios(Chipset::Pc) => "pc",
     };
-    let accelerator = match machine.accelerator {
-        Accelerator::Kvm => "kvm",
-        Accelerator::Tcg => "tcg",
-    };
+    let accelerator = machine.accelerator.qemu();
     line.option(
         "-machine",
         format!("{board},accel={accelerator},usb=off,vmport=off,dump-guest-core=off"),
@@ -206,7 +202,32 @@ mod tests {
 
     #[test]
     fn a_direct_start() {
-        insta::assert_snapshot!(rendered(&machine()), @"");
+        insta::assert_snapshot!(rendered(&machine()), @r#"
+        qemu-system-i386
+         -no-user-config
+         -nodefaults
+         -display none
+         -no-reboot
+         -name hpcvm
+         -msg timestamp=off
+         -machine pc,accel=tcg,usb=off,vmport=off,dump-guest-core=off
+         -m 256M
+         -smp 2
+         -kernel /s/kernel
+         -initrd /s/initrd
+         -append quiet a=b
+         -device virtio-serial-pci,id=serial
+         -chardev socket,id=hpcvm-control,fd=10
+         -device virtserialport,bus=serial.0,chardev=hpcvm-control,name=hpcvm.control
+         -blockdev {"driver":"raw","offset":1048576,"size":512,"file":{"driver":"file","filename":"/s/image.vdi","read-only":true,"locking":"off"},"node-name":"root","read-only":true}
+         -device virtio-blk-pci,drive=root,werror=report,rerror=report
+         -fsdev local,id=share0,security_model=none,multidevs=remap,readonly=on,path=/work/a,,b
+         -device virtio-9p-pci,fsdev=share0,mount_tag=share0
+         -netdev user,id=net,ipv6=off
+         -device virtio-net-pci,netdev=net,romfile=
+         -chardev file,id=console,path=/tmp/c,,d
+         -serial chardev:console
+        "#);
     }
 
     #[test]
@@ -218,7 +239,29 @@ mod tests {
             bus: Bus::Board,
             ..bios.disks[0].clone()
         };
-        insta::assert_snapshot!(rendered(&bios), @"");
+        insta::assert_snapshot!(rendered(&bios), @r#"
+        qemu-system-i386
+         -no-user-config
+         -nodefaults
+         -display none
+         -no-reboot
+         -name hpcvm
+         -msg timestamp=off
+         -machine q35,accel=tcg,usb=off,vmport=off,dump-guest-core=off
+         -m 256M
+         -smp 2
+         -device virtio-serial-pci,id=serial
+         -chardev socket,id=hpcvm-control,fd=10
+         -device virtserialport,bus=serial.0,chardev=hpcvm-control,name=hpcvm.control
+         -blockdev {"driver":"raw","file":{"driver":"file","filename":"/s/image.vdi","read-only":true,"locking":"off"},"node-name":"root","read-only":true}
+         -device ide-hd,bus=ide.0,drive=root,bootindex=0,werror=report,rerror=report
+         -fsdev local,id=share0,security_model=none,multidevs=remap,readonly=on,path=/work/a,,b
+         -device virtio-9p-pci,fsdev=share0,mount_tag=share0
+         -netdev user,id=net,ipv6=off
+         -device virtio-net-pci,netdev=net,romfile=
+         -chardev file,id=console,path=/tmp/c,,d
+         -serial chardev:console
+        "#);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::boot_image::BootImage;
 use crate::guest::job_disk::Identity;
-use crate::hypervisor::machine::{Accelerator, Chipset, Network};
+use crate::hypervisor::accelerator::Accelerator;
+use crate::hypervisor::machine::{Chipset, Network};
 use crate::units::Bytes;
 
 /// One job in one VM.

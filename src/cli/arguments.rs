@@ -1,0 +1,127 @@
+//! The shape of the command line. Doc comments are the help text.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use super::ui::{ColourChoice, Wishes};
+use super::{CliError, Context, Exit, completions, doctor, image, man};
+
+/// Run batch jobs inside virtual machines that live exactly as long as the job
+#[derive(Debug, Parser)]
+#[command(
+    name = "hpcvm",
+    bin_name = "hpcvm",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    infer_long_args = false,
+    after_long_help = "Exit codes: 0 done, 1 problems found, 2 usage, 120 to 125 hpcvm's own failures \
+                       (user, image, host, guest, time limit, defect); `hpcvm run` passes the job's through."
+)]
+pub struct Arguments {
+    /// What every verb understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options that every verb understands.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Folder of the image store [default: hpcvm in the XDG data folder]
+    #[arg(long, global = true, value_name = "DIR", env = "HPCVM_STORE", hide_env_values = true)]
+    pub store: Option<PathBuf>,
+    /// Folder of what can be fetched or made again [default: hpcvm in the XDG cache folder]
+    #[arg(long, global = true, value_name = "DIR", env = "HPCVM_CACHE", hide_env_values = true)]
+    pub cache: Option<PathBuf>,
+    /// Say more on standard error; twice, each command that is started
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say less: errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        long_help = "Use colours: auto (on a terminal, unless NO_COLOR is set), always or never"
+    )]
+    pub color: ColourChoice,
+    /// Print results, steps and errors as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Global {
+    /// What is wished for about output.
+    #[must_use]
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            verbosity: if self.quiet {
+                -1
+            } else {
+                i8::try_from(self.verbose).unwrap_or(i8::MAX)
+            },
+            colour: self.color,
+            json: self.json,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Look at the images of the store
+    Image(image::Args),
+    /// Try what this host can do: tools, rights, hypervisors, space
+    Doctor(doctor::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the manual page, or write all of them
+    Man(man::Args),
+}
+
+impl Verb {
+    /// Does it.
+    pub fn run(self, context: &Context) -> Result<Exit, CliError> {
+        match self {
+            Self::Image(args) => image::run(context, args),
+            Self::Doctor(args) => doctor::run(context, &args),
+            Self::Completions(args) => completions::run(context, &args),
+            Self::Man(args) => man::run(context, args),
+        }
+    }
+}
+
+/// The whole command line, as the reference, the manual pages and the completions need it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_go_before_and_after_the_verb() {
+        for line in ["hpcvm --store /s -vv image ls", "hpcvm image ls --store /s -v -v"] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(arguments.global.store, Some("/s".into()), "{line}");
+            assert_eq!(arguments.global.wishes().verbosity, 2, "{line}");
+        }
+        assert!(Arguments::try_parse_from(["hpcvm", "-q", "-v", "doctor"]).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! `hpcvm image`
+
+use clap::Subcommand;
+
+use super::image_table::{Row, show, table};
+use super::{CliError, Context, Exit};
+use crate::image::StoredImage;
+use crate::image::verify::{Difference, verify};
+
+/// Arguments of `hpcvm image`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List all images
+    Ls,
+    /// Tell what an image is made of
+    Show(Which),
+    /// Read an image whole and compare it with its manifest
+    #[command(after_long_help = "Exits with 1 when the image is not what its manifest says.")]
+    Verify(Which),
+}
+
+/// Which image.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// A name, NAME@DIGITS, the first digits of a digest, or the path of an image's folder
+    image: String,
+}
+
+/// Looks at images.
+pub(super) fn run(context: &Context, args: Args) -> Result<Exit, CliError> {
+    match args.what {
+        What::Ls => list(context),
+        What::Show(which) => {
+            let image = context.store().find(&which.image)?;
+            if context.ui.json() {
+                context.ui.print(image.manifest.to_bytes())?;
+            } else {
+                context.ui.print(show(&image, context.ui.stdout_style()))?;
+            }
+            Ok(Exit::Done)
+        }
+        What::Verify(which) => {
+            let image = context.store().find(&which.image)?;
+            report(context, &image, &verify(&image))
+        }
+    }
+}
+
+fn list(context: &Context) -> Result<Exit, CliError> {
+    let store = context.store();
+    let (images, damaged) = store.list()?;
+    let names = store.names()?;
+    let rows: Vec<Row> = images.iter().map(|image| Row::of(image, &names)).collect();
+    if context.ui.json() {
+        context.ui.print_json(&rows)?;
+    } else if rows.is_empty() {
+        context
+            .ui
+            .complain(&format!("no images in {}\n", store.root().display()));
+    } else {
+        context.ui.print(table(&rows))?;
+    }
+    for error in damaged {
+        tracing::warn!("{error}");
+    }
+    Ok(Exit::Done)
+}
+
+fn report(context: &Context, image: &StoredImage, differences: &[Difference]) -> Result<Exit, CliError> {
+    if context.ui.json() {
+        let report = serde_json::json!({
+            "verify": 1,
+            "image": image.manifest.name,
+            "digest": image.digest,
+            "differences": differences,
+        });
+        context.ui.print_json(&report)?;
+    } else if differences.is_empty() {
+        let count = image.manifest.artefacts.len();
+        context.ui.print(format!(
+            "{}: {count} files are as the manifest says\n",
+            image.reference()
+        ))?;
+    } else {
+        let mut lines = vec![format!("{} is damaged:", image.reference())];
+        lines.extend(differences.iter().map(ToString::to_string));
+        context.ui.print(lines.join("\n") + "\n")?;
+    }
+    Ok(if differences.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Found
+    })
+}

@@ -1,0 +1,12 @@
+//! What this machine can do for hpcvm: tried where it can be tried, and with the remedy for what
+//! is missing.
+
+mod finding;
+mod guests;
+mod namespaces;
+mod resources;
+mod survey;
+mod tools;
+
+pub use finding::{Finding, State};
+pub use survey::{Purpose, Surroundings, survey};
