@@ -88,5 +88,8 @@ fn compile(program: &Program, folder: &Path) -> Result<(), String> {
     } else {
         ""
     };
-    Err(format!("'{compiler}' failed{help}: {}", said.trim().replace('\n', " | ")))
+    Err(format!(
+        "'{compiler}' failed{help}: {}",
+        said.trim().replace('\n', " | ")
+    ))
 }

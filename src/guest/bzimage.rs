@@ -257,7 +257,10 @@ pub(super) mod tests {
         put(field::CODE32_START, &0x10_0000_u32.to_le_bytes());
         put(field::RELOCATABLE_KERNEL, &[1]);
         put(field::PAYLOAD_OFFSET, &16_u32.to_le_bytes());
-        put(field::PAYLOAD_LENGTH, &u32::try_from(payload.len()).unwrap().to_le_bytes());
+        put(
+            field::PAYLOAD_LENGTH,
+            &u32::try_from(payload.len()).unwrap().to_le_bytes(),
+        );
         put(field::HANDOVER_OFFSET, &[1]);
         put(field::KERNEL_INFO_OFFSET, &[1]);
         image.extend([0x90; 16]);

@@ -4,4 +4,4 @@ pub mod bzimage;
 pub mod kernel_error;
 //pub mod kernel_package;
 //pub mod modules;
-//pub mod wrap;
+pub mod wrap;

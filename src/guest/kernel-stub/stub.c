@@ -17,6 +17,7 @@ struct plan {
 	u32 entry;       /* physical address to start the kernel at */
 	u32 long_mode;   /* whether that is 64-bit code */
 	u32 page_tables; /* where six free pages are, if it is */
+	u32 stack;       /* the end of a free page. Not one with code: emulators retranslate that */
 	u32 payload;     /* where the loader put the payload: the table of chunks, then their bytes */
 	u32 length;      /* bytes of it */
 	u32 moved;       /* where it must stand while the segments are filled */
@@ -33,20 +34,20 @@ struct chunk {
 };
 
 extern const struct plan plan;
-extern char stack_top[];
 void unpack(void *boot_params) __attribute__((noreturn));
 
 /* The plan stands 16 bytes into the image. 64-bit code needs a 64-bit code segment. */
 asm(".section .start, \"ax\"\n"
     "	cli\n"
     "	cld\n"
-    "	movl	$stack_top, %esp\n"
+    "	movl	plan_stack, %esp\n"
     "	pushl	%esi\n"
     "	jmp	begin\n"
     "	.balign	16\n"
     ".globl plan\n"
     "plan:	.ascii	\"HPCVMKRN\"\n"
-    "	.fill	7, 4, 0\n"
+    "	.fill	3, 4, 0\n"
+    "plan_stack: .fill 5, 4, 0\n"
     "	.balign	16\n"
     "gdt:	.quad	0\n"
     "	.quad	0x00af9a000000ffff\n" /* 0x08: 64-bit code */
