@@ -3,5 +3,5 @@
 pub mod bzimage;
 pub mod kernel_error;
 //pub mod kernel_package;
-//pub mod modules;
+pub mod modules;
 pub mod wrap;
