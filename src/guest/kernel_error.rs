@@ -92,8 +92,10 @@ impl Problem for KernelError {
 
     fn blame(&self) -> Blame {
         match self {
-            Self::Compression(_) | Self::Unwrappable(_) | Self::NotAKernelPackage { .. } => Blame::User,
-            Self::UnknownModule { .. } => Blame::User,
+            Self::Compression(_)
+            | Self::Unwrappable(_)
+            | Self::NotAKernelPackage { .. }
+            | Self::UnknownModule { .. } => Blame::User,
             Self::Header(_) | Self::Payload(_) | Self::Module { .. } => Blame::Image,
             Self::Read { .. } => Blame::Host,
             Self::Exec(error) => error.blame(),

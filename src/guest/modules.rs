@@ -79,7 +79,7 @@ const fn intel(device: u16) -> PciMatch {
     PciMatch::Device { vendor: 0x8086, device }
 }
 
-/// The virtual hardware of QEMU and VirtualBox, and the file systems of guests. Serial ports and
+/// The virtual hardware of QEMU and `VirtualBox`, and the file systems of guests. Serial ports and
 /// PCI itself are built into Debian's kernels.
 pub static MODULE_GROUPS: &[ModuleGroup] = &[
     ModuleGroup {
@@ -228,8 +228,7 @@ impl Needs {
 
 /// The bytes of the section `name` of an ELF file.
 fn section<'a>(file: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    // parse_header reads the identification without looking at the length first.
-    let header = file.get(..52).and_then(|_| Elf::parse_header(file).ok())?;
+    let header = Elf::parse_header(file).ok()?;
     let context = Ctx::new(header.container().ok()?, header.endianness().ok()?);
     let table = usize::try_from(header.e_shoff).ok()?;
     let sections = SectionHeader::parse(file, table, usize::from(header.e_shnum), context).ok()?;
@@ -238,12 +237,12 @@ fn section<'a>(file: &'a [u8], name: &str) -> Option<&'a [u8]> {
         file.get(start..start.checked_add(usize::try_from(section.sh_size).ok()?)?)
     };
     let names = bytes(sections.get(usize::from(header.e_shstrndx))?)?;
-    let named = |section: &&SectionHeader| {
+    let is_it = |section: &&SectionHeader| {
         let rest = names.get(section.sh_name..).unwrap_or_default();
         rest.strip_prefix(name.as_bytes())
             .is_some_and(|rest| rest.first() == Some(&0))
     };
-    sections.iter().find(named).and_then(bytes)
+    sections.iter().find(is_it).and_then(bytes)
 }
 
 /// What a kernel has under a module's name.
@@ -307,9 +306,11 @@ impl<E> Order<'_, E> {
     }
 
     /// The module behind a soft dependency, which may name an algorithm of the kernel's crypto
-    /// interface: `crc32c` is in `crc32c_generic`. Where there is none, the module does without.
+    /// interface: `crypto-crc32c` and `crc32c` are in `crc32c_generic`. Where there is none, the
+    /// module does without.
     fn soft(&mut self, name: &str) -> Result<Option<String>, E> {
-        for candidate in [name.to_owned(), format!("{name}_generic")] {
+        let algorithm = name.strip_prefix("crypto_").unwrap_or(name);
+        for candidate in [name.to_owned(), algorithm.to_owned(), format!("{algorithm}_generic")] {
             if !matches!((self.look_up)(&candidate)?, Known::Unknown) {
                 return Ok(Some(candidate));
             }
@@ -382,7 +383,7 @@ pub(super) mod tests {
         };
         let known = BTreeMap::from([
             ("ext4", loadable(&["jbd2", "crc16"], &["crc32c"])),
-            ("jbd2", loadable(&["crc16"], &["crc32c", "gone"])),
+            ("jbd2", loadable(&["crc16"], &["crypto_crc32c", "gone"])),
             ("crc16", loadable(&[], &[])),
             ("crc32c_generic", loadable(&[], &["ext4"])),
             ("broken", loadable(&["gone"], &[])),

@@ -13,14 +13,12 @@
 
 use std::ops::Range;
 
-use goblin::container::Ctx;
-use goblin::elf::header::{EM_386, EM_X86_64, Header};
-use goblin::elf::program_header::{PT_LOAD, ProgramHeader};
 use lz4::block::CompressionMode;
 use rayon::prelude::*;
 
 use super::bzimage::{BzImage, field};
 use super::kernel_error::KernelError;
+use super::vmlinux::{HIGHEST_ADDRESS, Kernel, Segment, address};
 use crate::recipe::Wrap;
 
 /// The stub, linked to run at [`LOAD_ADDRESS`].
@@ -29,9 +27,6 @@ const STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel-stub.bin"))
 /// Where loaders put the protected-mode part of a bzImage that is not relocatable.
 const LOAD_ADDRESS: u32 = 0x10_0000;
 
-/// Kernels are linked to run below this; the stub's map of memory ends far above it.
-const HIGHEST_ADDRESS: u64 = 1 << 30;
-
 /// Where the stub's `struct plan` begins, and what it begins with.
 const PLAN: usize = 16;
 const PLAN_MAGIC: &[u8; 8] = b"HPCVMKRN";
@@ -39,9 +34,6 @@ const PLAN_MAGIC: &[u8; 8] = b"HPCVMKRN";
 /// The stub's page tables for 64-bit kernels.
 const PAGE: u32 = 4096;
 const PAGE_TABLES: u32 = 6 * PAGE;
-
-/// Zero bytes in a row that are cheaper to write than to unpack.
-const ZERO_RUN: usize = 32 << 10;
 
 /// Chunks are compressed side by side; larger ones do not get smaller by it.
 const CHUNK_LIMIT: usize = 4 << 20;
@@ -60,7 +52,7 @@ pub fn wrap(bzimage: &[u8], wrap: Wrap) -> Result<Vec<u8>, KernelError> {
     }
     let vmlinux = image.vmlinux()?;
     let kernel = Kernel::parse(&vmlinux)?;
-    let pieces: Vec<Chunk> = kernel.segments.iter().flat_map(Segment::pieces).collect();
+    let pieces: Vec<Chunk> = kernel.segments.iter().flat_map(chunks_of).collect();
     let chunks: Vec<Chunk> = pieces.into_par_iter().map(|piece| piece.packed(wrap)).collect();
     let payload = payload(&chunks);
     let layout = Layout::new(&kernel, payload.len())?;
@@ -75,144 +67,25 @@ pub fn wrap(bzimage: &[u8], wrap: Wrap) -> Result<Vec<u8>, KernelError> {
     Ok(out)
 }
 
-/// What the stub needs to know of a kernel's ELF file.
-struct Kernel<'a> {
-    entry: u32,
-    long_mode: bool,
-    /// By address, without overlaps; at least one, in which the entry point lies.
-    segments: Vec<Segment<'a>>,
-}
-
-/// Bytes for a physical address, and how much memory they take with the zeros behind them.
-struct Segment<'a> {
-    address: u32,
-    bytes: &'a [u8],
-    memory: usize,
-}
-
-impl<'a> Kernel<'a> {
-    fn parse(vmlinux: &'a [u8]) -> Result<Self, KernelError> {
-        let unwrappable = |reason: String| KernelError::Unwrappable(reason);
-        let header = header(vmlinux).ok_or_else(|| unwrappable("its payload is not an ELF file".to_owned()))?;
-        let long_mode = match header.e_machine {
-            EM_386 => false,
-            EM_X86_64 => true,
-            other => return Err(unwrappable(format!("it is for ELF machine {other} and not for x86"))),
-        };
-        let (start, count) = (
-            usize::try_from(header.e_phoff).unwrap_or(usize::MAX),
-            usize::from(header.e_phnum),
-        );
-        let context = header
-            .container()
-            .and_then(|container| Ok(Ctx::new(container, header.endianness()?)));
-        let headers = context
-            .and_then(|context| ProgramHeader::parse(vmlinux, start, count, context))
-            .map_err(|error| unwrappable(format!("its program headers cannot be read: {error}")))?;
-        let mut segments = headers
-            .iter()
-            .filter(|header| header.p_type == PT_LOAD && header.p_memsz > 0)
-            .map(|header| Segment::new(vmlinux, header))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| unwrappable("a segment lies outside the file or above 1 GiB".to_owned()))?;
-        segments.sort_by_key(|segment| segment.address);
-        // Besides making no sense, overlaps would let a small file ask for any amount of memory.
-        if segments.windows(2).any(|pair| pair[0].range().end > pair[1].address) {
-            return Err(unwrappable("its segments overlap".to_owned()));
-        }
-        let entry = segments.iter().find_map(|segment| segment.physical(header.e_entry));
-        let entry = entry.ok_or_else(|| unwrappable("its entry point is in no segment".to_owned()))?;
-        Ok(Self {
-            entry,
-            long_mode,
-            segments,
-        })
-    }
-
-    /// The addresses from the first segment's start to the last one's end.
-    fn range(&self) -> Range<u32> {
-        let (first, last) = (&self.segments[0], &self.segments[self.segments.len() - 1]);
-        first.address..last.range().end
-    }
-}
-
-fn header(vmlinux: &[u8]) -> Option<Header> {
-    // Header::parse reads the identification without looking at the length first.
-    vmlinux
-        .get(..64)
-        .and_then(|_| goblin::elf::Elf::parse_header(vmlinux).ok())
-}
-
-impl<'a> Segment<'a> {
-    fn new(vmlinux: &'a [u8], header: &ProgramHeader) -> Option<Self> {
-        let end = header.p_paddr.checked_add(header.p_memsz)?;
-        if end > HIGHEST_ADDRESS || header.p_filesz > header.p_memsz {
-            return None;
-        }
-        let start = usize::try_from(header.p_offset).ok()?;
-        let length = usize::try_from(header.p_filesz).ok()?;
-        Some(Self {
-            address: u32::try_from(header.p_paddr).ok()?,
-            bytes: vmlinux.get(start..start.checked_add(length)?)?,
-            memory: usize::try_from(header.p_memsz).ok()?,
-        })
-    }
-
-    fn range(&self) -> Range<u32> {
-        self.address..self.address + address(self.memory)
-    }
-
-    /// `entry` if it lies here: the entry point of vmlinux is a physical address.
-    fn physical(&self, entry: u64) -> Option<u32> {
-        u32::try_from(entry).ok().filter(|entry| self.range().contains(entry))
-    }
-
-    /// All its memory, cut into chunks that are not packed yet.
-    fn pieces(&self) -> Vec<Chunk<'a>> {
-        let mut pieces = Vec::new();
-        for range in filled(self.bytes) {
-            let mut rest = &self.bytes[range.clone()];
-            let mut to = self.address + address(range.start);
-            while !rest.is_empty() {
-                let (bytes, behind) = rest.split_at(rest.len().min(CHUNK_LIMIT));
-                pieces.push(Chunk {
-                    to,
-                    memory: bytes.len(),
-                    content: Packed::Copy(bytes),
-                });
-                to += address(bytes.len());
-                rest = behind;
-            }
-        }
-        let mut zeros = Vec::new();
-        let mut end = self.address;
-        for piece in &pieces {
-            zeros.push(Chunk::zeros(end..piece.to));
-            end = piece.to + address(piece.memory);
-        }
-        zeros.push(Chunk::zeros(end..self.range().end));
-        pieces.extend(zeros.into_iter().filter(|chunk| chunk.memory > 0));
-        pieces.sort_by_key(|chunk| chunk.to);
-        pieces
-    }
-}
-
-/// The ranges of `bytes` between runs of at least [`ZERO_RUN`] zeros.
-fn filled(bytes: &[u8]) -> Vec<Range<usize>> {
-    // Runs are found by whole KiB: a few zeros more or less at their ends do not matter.
-    const STEP: usize = 1024;
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for (index, block) in bytes.chunks(STEP).enumerate() {
-        if block.iter().all(|&byte| byte == 0) {
-            continue;
-        }
-        let start = index * STEP;
-        match ranges.last_mut() {
-            Some(last) if start - last.end < ZERO_RUN => last.end = start + block.len(),
-            _ => ranges.push(start..start + block.len()),
+/// All memory of `segment`, cut into chunks that are not packed yet.
+fn chunks_of<'a>(segment: &Segment<'a>) -> Vec<Chunk<'a>> {
+    let mut chunks = Vec::new();
+    let mut end = segment.address;
+    for range in segment.filled() {
+        let start = segment.address + address(range.start);
+        chunks.extend(Chunk::zeros(end..start));
+        end = start;
+        for bytes in segment.bytes[range].chunks(CHUNK_LIMIT) {
+            chunks.push(Chunk {
+                to: end,
+                memory: bytes.len(),
+                content: Packed::Copy(bytes),
+            });
+            end += address(bytes.len());
         }
     }
-    ranges
+    chunks.extend(Chunk::zeros(end..segment.range().end));
+    chunks
 }
 
 /// A stretch of the kernel's memory, and how it is stored.
@@ -229,16 +102,18 @@ enum Packed<'a> {
 }
 
 impl Chunk<'_> {
-    fn zeros(range: Range<u32>) -> Self {
+    /// Zeros for `range`, unless it is empty.
+    fn zeros(range: Range<u32>) -> Option<Self> {
         let memory = (range.end - range.start) as usize;
-        Self {
+        (memory > 0).then_some(Self {
             to: range.start,
             memory,
             content: Packed::Zero,
-        }
+        })
     }
 
-    /// The same, compressed where `wrap` wants it and it helps.
+    /// The same, compressed where `wrap` wants it and it helps. Its bytes are never empty, for which
+    /// `LZ4_compress_HC` of LZ4 1.10 reads before their start.
     fn packed(self, wrap: Wrap) -> Self {
         let Packed::Copy(bytes) = self.content else { return self };
         if wrap == Wrap::Raw {
@@ -377,7 +252,204 @@ fn forget_efi(setup: &mut [u8]) {
     }
 }
 
-/// A length or offset that [`HIGHEST_ADDRESS`] and [`super::bzimage::VMLINUX_LIMIT`] bound.
-fn address(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("bounded by the limits on addresses and file sizes")
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::bzimage::tests::{bzimage, xz};
+    use super::*;
+
+    /// Where the tests' kernel begins.
+    const START: u32 = 0x20_0000;
+
+    /// An ELF file for 32 or 64 bits with these segments: address, bytes in the file, memory.
+    fn vmlinux(wide: bool, entry: u32, segments: &[(u32, &[u8], u32)]) -> Vec<u8> {
+        let word = |value: u32| {
+            if wide {
+                u64::from(value).to_le_bytes().to_vec()
+            } else {
+                value.to_le_bytes().to_vec()
+            }
+        };
+        let half = u16::to_le_bytes;
+        let (header, each) = if wide { (64_u16, 56_u16) } else { (52, 32) };
+        let mut file = b"\x7fELF\0\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+        file[4] = if wide { 2 } else { 1 };
+        file.extend([half(2), half(if wide { 62 } else { 3 })].concat());
+        file.extend([1, 0, 0, 0]);
+        file.extend([word(entry), word(header.into()), word(0)].concat());
+        let count = u16::try_from(segments.len()).unwrap();
+        file.extend(
+            [
+                [0; 2],
+                [0; 2],
+                half(header),
+                half(each),
+                half(count),
+                [0; 2],
+                [0; 2],
+                [0; 2],
+            ]
+            .concat(),
+        );
+        let mut offset = u32::from(header) + u32::from(each) * u32::from(count);
+        for (address, bytes, memory) in segments {
+            let length = u32::try_from(bytes.len()).unwrap();
+            file.extend(1_u32.to_le_bytes());
+            file.extend(if wide { vec![7, 0, 0, 0] } else { vec![] });
+            file.extend([offset, *address, *address, length, *memory].map(word).concat());
+            file.extend(if wide {
+                word(4096)
+            } else {
+                [7_u32, 4096].map(u32::to_le_bytes).concat()
+            });
+            offset += length;
+        }
+        file.extend(segments.iter().flat_map(|(_, bytes, _)| bytes.iter().copied()));
+        file
+    }
+
+    /// Bytes with a long run of zeros in them and a part that does not compress.
+    fn text() -> Vec<u8> {
+        let mut bytes: Vec<u8> = b"mov push pop call ".repeat(9000);
+        bytes.resize(bytes.len() + 100_000, 0);
+        bytes.extend((0..50_000_u32).map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[3]));
+        bytes
+    }
+
+    fn word(bytes: &[u8], index: usize) -> usize {
+        u32::from_le_bytes(bytes[4 * index..4 * index + 4].try_into().unwrap()) as usize
+    }
+
+    /// What the stub would put into memory from [`START`] on: the same steps as `unpack` in
+    /// stub.c. Bytes it leaves alone are `None`.
+    fn memory(image: &[u8]) -> Vec<Option<u8>> {
+        let protected = &image[5 * 512..];
+        let plan = &protected[PLAN + 8..];
+        let payload = &protected[word(plan, 4) - LOAD_ADDRESS as usize..][..word(plan, 5)];
+        let mut from = 16 * word(plan, 7);
+        let mut memory = Vec::new();
+        for chunk in payload[..from].chunks(16) {
+            let (to, length, stored) = (word(chunk, 1) - START as usize, word(chunk, 2), word(chunk, 3));
+            let bytes = &payload[from..from + stored];
+            let bytes = match word(chunk, 0) {
+                0 => vec![0; length],
+                1 => bytes.to_vec(),
+                _ => lz4::block::decompress(bytes, Some(i32::try_from(length).unwrap())).unwrap(),
+            };
+            assert_eq!(bytes.len(), length);
+            assert!(to >= memory.len(), "written twice: {to:#x}");
+            memory.resize(to, None);
+            memory.extend(bytes.into_iter().map(Some));
+            from += stored;
+        }
+        assert_eq!(from, payload.len());
+        memory
+    }
+
+    #[test]
+    fn a_packed_kernel_unpacks_to_its_segments() {
+        let text = text();
+        let segments = [(START, &text[..], 400_000), (START + 0x10_0000, b"data", 70_000)];
+        let mut expected: Vec<Option<u8>> = text.iter().copied().map(Some).collect();
+        expected.resize(400_000, Some(0));
+        expected.resize(0x10_0000, None);
+        expected.extend(b"data".map(Some));
+        expected.resize(0x10_0000 + 70_000, Some(0));
+        for (wide, wrapped) in [
+            (false, Wrap::Raw),
+            (false, Wrap::Lz4),
+            (true, Wrap::Raw),
+            (true, Wrap::Lz4),
+        ] {
+            let stock = bzimage(&xz(&vmlinux(wide, START + 16, &segments)));
+            let packed = wrap(&stock, wrapped).unwrap();
+            assert!(memory(&packed) == expected, "{wide} {wrapped:?}");
+            assert!(packed == wrap(&stock, wrapped).unwrap());
+            let plan = &packed[5 * 512 + PLAN + 8..];
+            assert_eq!((word(plan, 0), word(plan, 1)), (START as usize + 16, usize::from(wide)));
+            let end = (START as usize + expected.len()).next_multiple_of(4096);
+            let free = if wide { end + 6 * 4096 } else { end };
+            assert_eq!((word(plan, 2), word(plan, 3)), (end, free + 4096));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_of_a_kernel_makes_packing_panic(
+            wide in any::<bool>(),
+            changes in proptest::collection::vec((0_usize..200, any::<u8>()), 1..6),
+        ) {
+            let mut elf = vmlinux(wide, START, &[(START, b"code", 4096), (START + 8192, &[1; 64], 64)]);
+            for (offset, byte) in changes {
+                let offset = offset % elf.len();
+                elf[offset] = byte;
+            }
+            let image = bzimage(&elf);
+            if let Ok(packed) = wrap(&image, Wrap::Lz4) {
+                prop_assert!(packed.len() < 20_000);
+            }
+        }
+    }
+
+    #[test]
+    fn the_header_fits_the_new_content() {
+        let large: Vec<u8> = (0..2_000_000_u32)
+            .map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+            .collect();
+        let stock = bzimage(&xz(&vmlinux(false, START, &[(START, &large, 2_000_000)])));
+        let packed = wrap(&stock, Wrap::Raw).unwrap();
+        let at = |offset: usize| word(&packed[offset..], 0);
+        let protected = packed.len() - 5 * 512;
+        assert_eq!(at(field::SYSSIZE) * 16, protected);
+        assert_eq!(
+            (at(field::PREF_ADDRESS), packed[field::RELOCATABLE_KERNEL]),
+            (LOAD_ADDRESS as usize, 0)
+        );
+        assert_eq!(
+            (
+                at(field::PAYLOAD_OFFSET),
+                at(field::PAYLOAD_LENGTH),
+                at(field::HANDOVER_OFFSET)
+            ),
+            (0, 0, 0)
+        );
+        assert_eq!(&packed[0x40..0x44], b"\0\0\0\0");
+        // The payload reaches over the kernel's place, so it moves, and memory is asked for that.
+        let plan = &packed[5 * 512 + PLAN + 8..];
+        let (payload, length, moved) = (word(plan, 4), word(plan, 5), word(plan, 6));
+        assert!(payload + length > START as usize);
+        assert!(moved >= payload + length && moved >= START as usize + 2_000_000);
+        assert!(at(field::INIT_SIZE) >= moved + length - LOAD_ADDRESS as usize);
+        assert_eq!(wrap(&stock, Wrap::Stock).unwrap(), stock);
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_be_packed_is_refused() {
+        let good = (START, &b"code"[..], 4096);
+        for (vmlinux, message) in [
+            (
+                vmlinux(false, START, &[good, (START + 4095, b"", 9)]),
+                "segments overlap",
+            ),
+            (vmlinux(false, START + 4096, &[good]), "entry point is in no segment"),
+            (vmlinux(false, START, &[]), "entry point is in no segment"),
+            (
+                vmlinux(true, 0x10_0000, &[(0x10_0000, b"code", 4096)]),
+                "below the stub's end",
+            ),
+            (vmlinux(true, START, &[good, (0x3fff_f000, b"", 4097)]), "above 1 GiB"),
+            (vmlinux(true, START, &[(START, b"code", 3)]), "outside the file"),
+            (b"\x7fELFshort".to_vec(), "no ELF file"),
+        ] {
+            let error = wrap(&bzimage(&xz(&vmlinux)), Wrap::Raw).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_stub_has_its_plan_where_it_is_written() {
+        assert_eq!(&STUB[PLAN..PLAN + 8], PLAN_MAGIC);
+        assert_eq!(STUB.len() % 1024, 0);
+    }
 }
