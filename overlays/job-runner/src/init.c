@@ -13,8 +13,8 @@
  *   hpcvm.load=GROUP[,GROUP]    module groups to load besides those found necessary
  *
  * /modules/plan has a line per module group: a name, the PCI matches that call for it ("-" for
- * always, "?" for only when asked, else vendor:device or class:NN[NN], comma-separated), and
- * the module files in load order.
+ * always, "?" for only when asked, else VENDOR:FIRST-LAST or class:CLASS/MASK in hexadecimal,
+ * comma-separated), and the module files in load order.
  */
 #include "sys.h"
 
@@ -96,31 +96,30 @@ static long note_device(const char *name, void *unused)
     if (device_count < MAX_DEVICES) {
         devices[device_count].vendor = device_attribute(name, "vendor");
         devices[device_count].device = device_attribute(name, "device");
-        devices[device_count].class = device_attribute(name, "class") >> 8;
+        devices[device_count].class = device_attribute(name, "class");
         device_count++;
     }
     return 0;
 }
 
-/* Whether one of the comma-separated matches names a device that is there. */
+/* Whether one of the comma-separated matches is met by a device that is there. */
 static int called_for(const char *match)
 {
-    while (*match && *match != ' ') {
-        const char *next;
+    for (;;) {
         int by_class = starts_with(match, "class:");
+        const char *next;
         uint32_t first = hexadecimal(by_class ? match + 6 : match, &next);
-        size_t digits = (size_t)(next - match) - 6;
-        uint32_t second = !by_class && *next == ':' ? hexadecimal(next + 1, &next) : 0;
+        uint32_t second = *next ? hexadecimal(next + 1, &next) : 0;
+        uint32_t third = !by_class && *next == '-' ? hexadecimal(next + 1, &next) : second;
         for (int i = 0; i < device_count; i++) {
-            uint32_t class = digits == 2 ? devices[i].class >> 8 : devices[i].class;
-            if (by_class ? class == first : devices[i].vendor == first && devices[i].device == second)
+            if (by_class ? (devices[i].class & second) == (first & second)
+                         : devices[i].vendor == first && devices[i].device >= second && devices[i].device <= third)
                 return 1;
         }
-        match = *next == ',' ? next + 1 : next;
-        if (next == match && *match && *match != ' ')
-            break;
+        if (*next != ',')
+            return 0;
+        match = next + 1;
     }
-    return 0;
 }
 
 /* Whether WORD (ended by a space) is an item of the comma-separated LIST. */
