@@ -1,1 +1,6 @@
-//! To come in this commit series.
+//! Bootable disk images: file systems, partitions, and the VDI that holds them.
+
+pub mod geometry;
+pub mod partition;
+pub mod uuid;
+pub mod vdi;
