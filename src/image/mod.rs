@@ -2,5 +2,6 @@
 
 pub mod geometry;
 pub mod partition;
+pub mod root;
 pub mod uuid;
 pub mod vdi;
