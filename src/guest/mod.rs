@@ -1,1 +1,3 @@
-//! To come in this commit series.
+//! What goes into a guest besides its root file system.
+
+pub mod cpio;
