@@ -264,7 +264,7 @@ mod tests {
         let file = |name: &str| folder.path().join(name);
         let kernel: Vec<u8> = (0..5_000_000_u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
         fs::write(file("vmlinuz"), &kernel).unwrap();
-        fs::write(file("initrd.lz4"), [7; 700_000]).unwrap();
+        fs::write(file("initrd.lz4"), vec![7; 700_000]).unwrap();
         let files = BootFiles {
             kernel: &file("vmlinuz"),
             initrd: &file("initrd.lz4"),

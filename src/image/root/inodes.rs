@@ -18,7 +18,7 @@ const MAGIC: u16 = 0xef53;
 const INCOMPAT_64BIT: u32 = 0x80;
 const INCOMPAT_META_BG: u32 = 0x10;
 const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
-const DESCRIPTOR: u64 = 32;
+const DESCRIPTOR: usize = 32;
 /// Inodes of this size have room for creation times and nanoseconds.
 const INODE: usize = 256;
 /// How many inodes are read at once.
@@ -76,8 +76,8 @@ impl InodeTables {
         let groups = long(0).checked_div(inodes_per_group).unwrap_or(0);
         let mut tables = Vec::new();
         for group in 0..u64::from(groups) {
-            let mut descriptor = [0; DESCRIPTOR as usize];
-            let at = (u64::from(long(20)) + 1) * block_size + group * DESCRIPTOR;
+            let mut descriptor = [0; DESCRIPTOR];
+            let at = (u64::from(long(20)) + 1) * block_size + group * DESCRIPTOR as u64;
             image.read_exact_at(&mut descriptor, at).map_err(image_error)?;
             tables.push(u64::from(get_u32(&descriptor, 8)) * block_size);
         }
