@@ -46,7 +46,14 @@ const fn linux_program(name: &'static str, source: &'static str, flags: &'static
 
 // `asm/unistd.h` of both architectures stands in the multiarch folder of amd64's linux-libc-dev;
 // i386's gcc looks for it elsewhere.
-const I386: &[&str] = &["-m32", "-march=i686", "-std=gnu11", "-s", "-idirafter", "/usr/include/x86_64-linux-gnu"];
+const I386: &[&str] = &[
+    "-m32",
+    "-march=i686",
+    "-std=gnu11",
+    "-s",
+    "-idirafter",
+    "/usr/include/x86_64-linux-gnu",
+];
 const AMD64: &[&str] = &["-m64", "-std=gnu11", "-s"];
 
 /// Freestanding, without anything that differs from host to host: no build id, no compiler name,

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use crate::diagnostic::{Blame, Problem};
 
 /// A file could not be written.
@@ -54,7 +56,7 @@ pub fn write_with<E: From<WriteError>>(
             source,
         })
     };
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let temporary = tempfile::Builder::new()
         .prefix(".hpcvm-")
         .tempfile_in(folder)
@@ -78,6 +80,40 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
             source,
         })
     })
+}
+
+/// A new folder for the user alone, beside `target`: a program can make a file in it that
+/// [`adopt`] then puts at `target`. It goes away with the value.
+pub fn scratch_beside(target: &Path) -> Result<TempDir, WriteError> {
+    tempfile::Builder::new()
+        .prefix(".hpcvm-")
+        .tempdir_in(folder_of(target))
+        .map_err(|source| WriteError {
+            path: target.to_owned(),
+            source,
+        })
+}
+
+/// Puts the finished file `made`, of the same file system, at `target`.
+pub fn adopt(made: &Path, target: &Path) -> Result<(), WriteError> {
+    let adopt = || -> io::Result<()> {
+        let file = File::open(made)?;
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        file.sync_all()?;
+        fs::rename(made, target)?;
+        sync_folder(folder_of(target))
+    };
+    adopt().map_err(|source| WriteError {
+        path: target.to_owned(),
+        source,
+    })
+}
+
+/// The folder that `path` stands in; the working folder for a bare name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// Makes a rename inside `folder` survive a crash.
@@ -117,5 +153,20 @@ mod tests {
         assert!(result.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_made_beside_its_target_is_adopted() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("root.squashfs");
+        let scratch = scratch_beside(&target).unwrap();
+        let made = scratch.path().join("made");
+        fs::write(&made, b"image").unwrap();
+        adopt(&made, &target).unwrap();
+        drop(scratch);
+        assert_eq!(fs::read(&target).unwrap(), b"image");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(adopt(&made, &target).is_err());
+        assert_eq!(folder_of(Path::new("bare")), Path::new("."));
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod bzimage;
 pub mod control;
+pub mod cpio;
 pub mod initrd;
 pub mod job_disk;
 mod kernel_archive;

@@ -1,10 +1,18 @@
-//! Disk images: what they are made of, what is known of them, where they are kept.
+//! Bootable disk images: file systems, partitions and the VDI that holds them; what is known of
+//! an image, and where images are kept.
 
+pub mod boot;
+pub mod disk;
 pub mod file_list;
+pub mod geometry;
 pub mod manifest;
+pub mod partition;
 mod reference;
+pub mod root;
 mod staging;
 mod store;
+pub mod uuid;
+pub mod vdi;
 pub mod verify;
 
 pub use manifest::{Manifest, ManifestError};

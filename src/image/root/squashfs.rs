@@ -1,0 +1,96 @@
+//! A read-only, compressed root file system.
+
+use std::io;
+use std::path::Path;
+
+use super::{FileSystem, RootError, RootImage, write_tar};
+use crate::durable;
+use crate::exec::{Invocation, Runner};
+use crate::recipe::Compression;
+use crate::rootfs::tree::{Entry, Tree, TreePath};
+
+/// How a squashfs image is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Squashfs {
+    /// The compressor.
+    pub compression: Compression,
+    /// The time of the image, in seconds since 1970.
+    pub epoch: u64,
+    /// How many processors compress; does not change the image.
+    pub processors: usize,
+}
+
+/// Makes the squashfs image `target` of `tree` with mksquashfs, which reads a tar stream and
+/// so gives files the owners and modes of the tree, whoever runs it. (Its other name for that,
+/// sqfstar, does not understand compressor options that take a value in version 4.5.)
+///
+/// The file appears at `target` whole or not at all.
+pub fn write_squashfs(
+    runner: &dyn Runner,
+    tree: &Tree,
+    options: Squashfs,
+    target: &Path,
+) -> Result<RootImage, RootError> {
+    let scratch = durable::scratch_beside(target)?;
+    let image = scratch.path().join("root.squashfs");
+    let invocation = invocation(tree, options, &image)?;
+    let mut failure = None;
+    let ran = runner.feed(&invocation, &mut |stdin| {
+        let mut buffered = io::BufWriter::with_capacity(1 << 20, stdin);
+        let written = write_tar(tree, &mut buffered);
+        match written.and_then(|()| io::Write::flush(&mut buffered).map_err(RootError::Archive)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let kind = io::Error::other(error.to_string());
+                failure = Some(error);
+                Err(kind)
+            }
+        }
+    });
+    match failure {
+        // A file that cannot be read is the cause of whatever mksquashfs then complains about.
+        Some(error @ RootError::Content { .. }) => return Err(error),
+        Some(_) | None => ran?,
+    };
+    durable::adopt(&image, target)?;
+    RootImage::of_file(target.to_owned(), FileSystem::Squashfs)
+}
+
+fn invocation(tree: &Tree, options: Squashfs, image: &Path) -> Result<Invocation, RootError> {
+    let root = tree.get(&TreePath::root());
+    if let Some(&Entry { uid, gid, .. }) = root
+        && (uid, gid) != (0, 0)
+    {
+        return Err(RootError::RootOwner { uid, gid });
+    }
+    // mksquashfs 4.5 ignores -root-time; what it obeys is SOURCE_DATE_EPOCH, which sets the times of
+    // the image and of the root folder, and caps those of files: so it must not be before any.
+    let newest = tree.iter().map(|(_, entry)| entry.mtime).max();
+    let epoch = options.epoch.max(newest.unwrap_or(0));
+    let mut invocation = Invocation::new("mksquashfs")
+        .arg("-")
+        .arg(image)
+        .args(["-tar", "-quiet", "-no-progress", "-no-xattrs", "-root-mode"])
+        .arg(format!("{:o}", root.map_or(0o755, |entry| entry.mode)))
+        .args(["-processors", &options.processors.max(1).to_string()])
+        .env("SOURCE_DATE_EPOCH", epoch.to_string());
+    for word in compressor(options.compression) {
+        invocation = invocation.arg(word);
+    }
+    Ok(invocation)
+}
+
+/// The compressor's options and the block size.
+///
+/// Measured on 64 MB of programs and libraries of a minimal Debian 12 i386. Blocks of 32, 64, 128
+/// and 256 KiB with zstd at level 15: 23.1, 22.6, 21.5 and 20.5 MB; 128 KiB is the last step
+/// before reading one page means unpacking more than twice what the kernel reads ahead (128 KiB
+/// for a disk). Levels 19 and 22 save 1 % more for 2.7 times the processor time (19.3 s instead
+/// of 7.2 s). LZ4 28.0 MB, XZ 19.6 MB.
+fn compressor(compression: Compression) -> &'static [&'static str] {
+    match compression {
+        Compression::Zstd => &["-comp", "zstd", "-Xcompression-level", "15", "-b", "128K"],
+        Compression::Lz4 => &["-comp", "lz4", "-Xhc", "-b", "128K"],
+        Compression::Xz => &["-comp", "xz", "-b", "128K"],
+    }
+}
