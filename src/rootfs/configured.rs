@@ -161,7 +161,6 @@ fn mmdebstrap(job: &Job<'_>, repository: &Path, target: &Path, root: bool) -> In
     let hook = |when: &str, script: &str| format!("--{when}-hook={script}");
     let mut command = Invocation::new("mmdebstrap")
         .args([
-            "--quiet",
             "--variant=essential",
             "--format=tar",
             "--skip=output/dev,output/mknod",

@@ -47,15 +47,13 @@ pub fn make(runner: &dyn Runner, resolution: &Resolution, pool: &Pool, folder: &
 
 /// Puts one package file in place; returns its stanza of the index.
 fn stanza(runner: &dyn Runner, package: &Package, pool: &Pool, folder: &Path) -> Result<String, RootfsError> {
-    let version = package.version.replace(':', "%3a");
-    let name = format!("{}_{version}_{}.deb", package.name, package.architecture);
+    // Epochs and the like are escaped differently by each tool: the digest needs no escaping.
+    let name = format!("{}_{}.deb", package.name, package.sha256.short());
     let (source, target) = (pool.path_of(&package.sha256), folder.join(&name));
     link_or_copy(&source, &target).map_err(writing(&target))?;
     let control = runner
         .run(&Invocation::new("dpkg-deb").arg("--field").arg(&target))?
         .text();
-    // apt unescapes the path once, as in any URI.
-    let name = name.replace('%', "%25");
     let (control, size, digest) = (control.trim_end(), package.size, package.sha256);
     Ok(format!(
         "{control}\nFilename: pool/{name}\nSize: {size}\nSHA256: {digest}\n\n"

@@ -1,0 +1,138 @@
+//! Bootstraps for real, from the Debian mirror that this host's apt uses.
+//!
+//! Ignored by default, for they need the network:
+//! `cargo test --test rootfs_bootstrap -- --ignored --nocapture --test-threads 1`
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Instant;
+
+use hpcvm::architecture::Architecture;
+use hpcvm::exec::Host;
+use hpcvm::recipe::{
+    Base, Bootstrap, Bootstrapper, Compression, ImageOptions, Init, Initrd, Kernel, Recipe, RootKind, RunDefaults, Wrap,
+};
+use hpcvm::rootfs::apt::AptState;
+use hpcvm::rootfs::archive::ArchiveSource;
+use hpcvm::rootfs::cache::{Bootstrapped, CachePlaces, bootstrap};
+use hpcvm::rootfs::resolve::{Resolution, resolve};
+use hpcvm::rootfs::tree::{Kind, Tree, TreePath};
+use hpcvm::units::Bytes;
+
+const MINIMAL: [&str; 7] = ["coreutils", "dash", "grep", "gzip", "mawk", "sed", "tar"];
+
+fn recipe(bootstrap: Bootstrap) -> Recipe {
+    Recipe {
+        name: "minimal".into(),
+        description: String::new(),
+        base: Base {
+            suite: "bookworm".into(),
+            architecture: Architecture::I386,
+            components: vec!["main".into()],
+            pockets: Vec::new(),
+            mirror: None,
+            bootstrap,
+            bootstrapper: Bootstrapper::Auto,
+        },
+        packages: MINIMAL.map(str::to_owned).to_vec(),
+        keep_services: Vec::new(),
+        purge: Vec::new(),
+        keep: Vec::new(),
+        overlays: Vec::new(),
+        files: Vec::new(),
+        kernel: Kernel {
+            package: "linux-image-686".into(),
+            modules: Vec::new(),
+            wrap: Wrap::Lz4,
+            initrd: Initrd::Hpcvm,
+            command_line: Vec::new(),
+        },
+        init: Init::JobRunner,
+        image: ImageOptions {
+            root: RootKind::ReadOnly,
+            compression: Compression::Zstd,
+            free_space: Bytes(0),
+        },
+        run: RunDefaults {
+            memory: Bytes::mebibytes(256),
+            cpus: 1,
+            user: "job".into(),
+            environment: BTreeMap::new(),
+        },
+        validate: Vec::new(),
+        sources: Vec::new(),
+    }
+}
+
+fn host() -> Host {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
+    Host::new(path, "/".into())
+}
+
+fn places(folder: &Path) -> CachePlaces {
+    CachePlaces {
+        apt: folder.join("apt"),
+        pool: folder.join("pool"),
+        trees: folder.join("trees"),
+        scratch: std::env::temp_dir(),
+    }
+}
+
+fn resolved(recipe: &Recipe, places: &CachePlaces) -> Resolution {
+    let host = host();
+    let started = Instant::now();
+    let source = ArchiveSource::find(&host, &recipe.base, None).unwrap();
+    let state = AptState::open(&places.apt, &source, recipe.base.architecture).unwrap();
+    state.update(&host).unwrap();
+    eprintln!("update {:.2} s", started.elapsed().as_secs_f64());
+    let resolution = resolve(&host, &state, recipe).unwrap();
+    eprintln!("resolved {:.2} s: {} packages, {}", started.elapsed().as_secs_f64(), resolution.packages.len(), resolution.kernel.name);
+    resolution
+}
+
+fn made(recipe: &Recipe, resolution: &Resolution, places: &CachePlaces) -> Bootstrapped {
+    let started = Instant::now();
+    let say = |what: &str| eprintln!("{:6.2} s {what}", started.elapsed().as_secs_f64());
+    let made = bootstrap(&host(), recipe, resolution, places, &say).unwrap_or_else(|error| panic!("{error}"));
+    let bytes: u64 = made.tree.iter().map(|(_, entry)| entry.length()).sum();
+    say(&format!("{} entries, {}", made.tree.len(), Bytes(bytes)));
+    made
+}
+
+fn runs_a_shell(tree: &Tree) {
+    let shell = tree.resolve(&TreePath::new(b"bin/sh").unwrap()).expect("/bin/sh");
+    let content = match &tree.get(&shell).expect("the shell").kind {
+        Kind::File(content) => content.read().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(&content[..4], b"\x7fELF");
+}
+
+#[test]
+#[ignore = "needs a Debian mirror"]
+fn extract_comes_from_the_network_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recipe, places) = (recipe(Bootstrap::Extract), places(folder.path()));
+    let resolution = resolved(&recipe, &places);
+    let text = serde_json::to_string(&resolution).unwrap();
+    assert_eq!(serde_json::from_str::<Resolution>(&text).unwrap(), resolution);
+    let first = made(&recipe, &resolution, &places);
+    runs_a_shell(&first.tree);
+    let second = made(&recipe, &resolution, &places);
+    assert!(!first.cached && second.cached);
+    assert_eq!(first.tree, second.tree);
+    std::fs::remove_file(places.trees.join(format!("{}.index", first.key))).unwrap();
+    assert_eq!(made(&recipe, &resolution, &places).tree, first.tree);
+}
+
+#[test]
+#[ignore = "needs a Debian mirror"]
+fn a_configured_tree_is_what_was_resolved() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recipe, places) = (recipe(Bootstrap::Configured), places(folder.path()));
+    let resolution = resolved(&recipe, &places);
+    let first = made(&recipe, &resolution, &places);
+    runs_a_shell(&first.tree);
+    assert!(made(&recipe, &resolution, &places).cached);
+}
