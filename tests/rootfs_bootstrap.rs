@@ -11,12 +11,16 @@ use std::time::Instant;
 use hpcvm::architecture::Architecture;
 use hpcvm::exec::Host;
 use hpcvm::recipe::{
-    Base, Bootstrap, Bootstrapper, Compression, ImageOptions, Init, Initrd, Kernel, Recipe, RootKind, RunDefaults, Wrap,
+    Base, Bootstrap, Bootstrapper, Compression, ImageOptions, Init, Initrd, Kernel, PurgeRule, Recipe, RootKind,
+    RunDefaults, Wrap,
 };
 use hpcvm::rootfs::apt::AptState;
 use hpcvm::rootfs::archive::ArchiveSource;
 use hpcvm::rootfs::cache::{Bootstrapped, CachePlaces, bootstrap};
+use hpcvm::rootfs::normalise::normalise;
+use hpcvm::rootfs::purge::purge;
 use hpcvm::rootfs::resolve::{Resolution, resolve};
+use hpcvm::rootfs::services::strip;
 use hpcvm::rootfs::tree::{Kind, Tree, TreePath};
 use hpcvm::units::Bytes;
 
@@ -87,7 +91,12 @@ fn resolved(recipe: &Recipe, places: &CachePlaces) -> Resolution {
     state.update(&host).unwrap();
     eprintln!("update {:.2} s", started.elapsed().as_secs_f64());
     let resolution = resolve(&host, &state, recipe).unwrap();
-    eprintln!("resolved {:.2} s: {} packages, {}", started.elapsed().as_secs_f64(), resolution.packages.len(), resolution.kernel.name);
+    eprintln!(
+        "resolved {:.2} s: {} packages, {}",
+        started.elapsed().as_secs_f64(),
+        resolution.packages.len(),
+        resolution.kernel.name
+    );
     resolution
 }
 
@@ -109,6 +118,58 @@ fn runs_a_shell(tree: &Tree) {
     assert_eq!(&content[..4], b"\x7fELF");
 }
 
+/// Path, kind with content digest, mode, owners, time: all that reaches an image.
+fn shown(tree: &Tree) -> Vec<String> {
+    let kind = |kind: &Kind| match kind {
+        Kind::File(content) => format!("file {}", content.digest),
+        other => format!("{other:?}"),
+    };
+    tree.iter()
+        .map(|(path, e)| format!("{path} {} {:o} {}:{} {}", kind(&e.kind), e.mode, e.uid, e.gid, e.mtime))
+        .collect()
+}
+
+/// Slims a tree as a job's guest is; tells what is left.
+fn slimmed(mut tree: Tree, epoch: u64) -> u64 {
+    use PurgeRule::{
+        CharsetConverters, Completions, DesktopData, Documentation, Locales, Logs, Manuals, PackageCaches,
+        PackageDatabase, PackageManager, Terminfo,
+    };
+    let rules = [
+        Documentation,
+        Manuals,
+        Locales,
+        CharsetConverters,
+        PackageCaches,
+        PackageDatabase,
+        PackageManager,
+        Logs,
+        DesktopData,
+        Completions,
+        Terminfo,
+    ];
+    normalise(&mut tree, epoch).unwrap();
+    let stripped = strip(&mut tree, &[], Init::JobRunner).unwrap();
+    let names: Vec<&str> = stripped.iter().map(|stripped| stripped.service.name.as_str()).collect();
+    eprintln!("services stripped: {names:?}");
+    for purged in purge(&mut tree, &rules, &[]).unwrap() {
+        eprintln!("{:?}: {} files, {}", purged.rule, purged.files, purged.bytes);
+    }
+    let mut left: Vec<(u64, String)> = tree
+        .iter()
+        .map(|(path, entry)| (entry.length(), path.to_string()))
+        .collect();
+    left.sort();
+    for (bytes, path) in left.iter().rev().take(25) {
+        eprintln!("{bytes:9} {path}");
+    }
+    let licences = left.iter().filter(|(_, path)| path.ends_with("/copyright")).count();
+    assert!(licences > 15, "licences are kept: {licences}");
+    let bytes = left.iter().map(|(bytes, _)| bytes).sum();
+    eprintln!("{} entries, {}", left.len(), Bytes(bytes));
+    bytes
+}
+
 #[test]
 #[ignore = "needs a Debian mirror"]
 fn extract_comes_from_the_network_once() {
@@ -124,6 +185,7 @@ fn extract_comes_from_the_network_once() {
     assert_eq!(first.tree, second.tree);
     std::fs::remove_file(places.trees.join(format!("{}.index", first.key))).unwrap();
     assert_eq!(made(&recipe, &resolution, &places).tree, first.tree);
+    assert!(slimmed(first.tree, resolution.epoch) < 22 * 1024 * 1024);
 }
 
 #[test]
@@ -135,4 +197,16 @@ fn a_configured_tree_is_what_was_resolved() {
     let first = made(&recipe, &resolution, &places);
     runs_a_shell(&first.tree);
     assert!(made(&recipe, &resolution, &places).cached);
+    std::fs::remove_dir_all(&places.trees).unwrap();
+    let mut trees = [first.tree, made(&recipe, &resolution, &places).tree];
+    // The first tree's archive is gone: only what is indexed is compared.
+    for tree in &mut trees {
+        normalise(tree, resolution.epoch).unwrap();
+    }
+    let (one, other) = (shown(&trees[0]), shown(&trees[1]));
+    let differences: Vec<(&String, &String)> = one.iter().zip(&other).filter(|(one, other)| one != other).collect();
+    assert_eq!(differences, []);
+    assert_eq!(one.len(), other.len());
+    let [_, tree] = trees;
+    slimmed(tree, resolution.epoch);
 }

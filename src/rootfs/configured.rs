@@ -160,11 +160,7 @@ fn mmdebstrap(job: &Job<'_>, repository: &Path, target: &Path, root: bool) -> In
         .collect();
     let hook = |when: &str, script: &str| format!("--{when}-hook={script}");
     let mut command = Invocation::new("mmdebstrap")
-        .args([
-            "--variant=essential",
-            "--format=tar",
-            "--skip=output/dev,output/mknod",
-        ])
+        .args(["--variant=essential", "--format=tar", "--skip=output/dev,output/mknod"])
         .arg(format!("--mode={mode}"))
         .arg(format!("--architectures={}", archive.architecture))
         .arg(format!("--include={}", names.join(",")))

@@ -145,11 +145,7 @@ fn lay(tree: &mut Tree, path: TreePath, mut entry: Entry, merged: bool) {
     }
     let placed = |tree: &Tree, path: TreePath| {
         let path = if merged { layout::merged(path) } else { path };
-        let parent = path.parent().and_then(|parent| tree.resolve(&parent));
-        match parent {
-            Some(parent) => TreePath::new(&[parent.as_bytes(), b"/", path.name()].concat()).unwrap_or(path),
-            None => path,
-        }
+        layout::placed(tree, &path)
     };
     if let Kind::HardLink(target) = entry.kind {
         entry.kind = Kind::HardLink(placed(tree, target));

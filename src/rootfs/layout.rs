@@ -1,6 +1,6 @@
 //! The merged-/usr layout: from Debian 12 on, `/bin`, `/sbin` and `/lib*` are links into `/usr`.
 
-use super::tree::TreePath;
+use super::tree::{Tree, TreePath};
 
 /// The folders of the root that are links into `/usr`.
 pub const ALIASES: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -36,6 +36,25 @@ pub fn merged(path: TreePath) -> TreePath {
     }
     let moved = [b"usr/", bytes].concat();
     TreePath::new(&moved).expect("a valid path below usr/ is valid")
+}
+
+/// Where an entry at `path` comes to stand: its folder's links are followed inside the tree as far
+/// as there are folders; the last component is not.
+#[must_use]
+pub fn placed(tree: &Tree, path: &TreePath) -> TreePath {
+    let mut folder = path.parent();
+    while let Some(ancestor) = folder {
+        if ancestor.as_bytes().is_empty() {
+            break;
+        }
+        if let Some(real) = tree.resolve(&ancestor) {
+            let rest = &path.as_bytes()[ancestor.as_bytes().len()..];
+            let joined = [real.as_bytes(), rest].concat();
+            return TreePath::new(&joined).expect("components of valid paths are valid");
+        }
+        folder = ancestor.parent();
+    }
+    path.clone()
 }
 
 #[cfg(test)]

@@ -10,14 +10,14 @@ pub mod extract;
 pub mod index;
 pub mod installed;
 pub mod layout;
-//N
-//O
+pub mod normalise;
+pub mod overlay;
 pub mod pool;
-//P
-//T
+pub mod purge;
+mod purge_tables;
 pub mod repository;
 pub mod resolve;
-//S
+pub mod services;
 pub mod tarball;
 pub mod tree;
 
