@@ -73,10 +73,16 @@ impl AptState {
             .args(self.options())
             .args(arguments)
             .env("APT_CONFIG", self.folder.join("apt.conf"));
-        runner.run(&invocation).map_err(|error| self.explained(error))
+        let mut stdout = Vec::new();
+        let said = runner.drain(&invocation, &mut |out| out.read_to_end(&mut stdout).map(|_| ()));
+        match said {
+            Ok(completed) => Ok(Completed { stdout, ..completed }),
+            // Why packages do not fit together is told on standard output.
+            Err(error) => Err(self.explained(error, &String::from_utf8_lossy(&stdout))),
+        }
     }
 
-    /// The release files (InRelease or Release) of the lists fetched.
+    /// The release files (`InRelease` or `Release`) of the lists fetched.
     pub fn release_files(&self) -> Result<Vec<PathBuf>, RootfsError> {
         let lists = self.folder.join("lists");
         let mut found: Vec<PathBuf> = fs::read_dir(&lists)
@@ -120,7 +126,7 @@ impl AptState {
     }
 
     /// Apt's failures by what they mean.
-    fn explained(&self, error: ExecError) -> RootfsError {
+    fn explained(&self, error: ExecError, stdout: &str) -> RootfsError {
         let ExecError::Failed { stderr, .. } = &error else {
             return error.into();
         };
@@ -152,7 +158,9 @@ impl AptState {
             return RootfsError::Unreachable { uri: uri(), said };
         }
         if stderr.contains("unmet dependencies") || stderr.contains("held broken") || stderr.contains("conflict") {
-            return RootfsError::Unsatisfiable { said: stderr.clone() };
+            let start = stdout.find("The following packages have unmet").unwrap_or(0);
+            let said = format!("{}\n{}", stdout[start..].trim(), stderr.trim());
+            return RootfsError::Unsatisfiable { said };
         }
         error.into()
     }

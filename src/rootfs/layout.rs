@@ -3,7 +3,7 @@
 use super::tree::{Tree, TreePath};
 
 /// The folders of the root that are links into `/usr`.
-pub const ALIASES: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+pub(super) const ALIASES: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /// Suites older than Debian 12, whose trees are not merged.
 const UNMERGED: [&str; 8] = [
@@ -19,14 +19,14 @@ const UNMERGED: [&str; 8] = [
 
 /// Whether trees of `suite` have the merged layout.
 #[must_use]
-pub fn is_merged(suite: &str) -> bool {
+pub(super) fn is_merged(suite: &str) -> bool {
     !UNMERGED.contains(&suite)
 }
 
 /// Where `path` really stands in a merged tree: `bin/sh` is `usr/bin/sh`. The links themselves
 /// stay where they are.
 #[must_use]
-pub fn merged(path: TreePath) -> TreePath {
+pub(super) fn merged(path: TreePath) -> TreePath {
     let bytes = path.as_bytes();
     let Some(slash) = bytes.iter().position(|&byte| byte == b'/') else {
         return path;
@@ -41,7 +41,7 @@ pub fn merged(path: TreePath) -> TreePath {
 /// Where an entry at `path` comes to stand: its folder's links are followed inside the tree as far
 /// as there are folders; the last component is not.
 #[must_use]
-pub fn placed(tree: &Tree, path: &TreePath) -> TreePath {
+pub(super) fn placed(tree: &Tree, path: &TreePath) -> TreePath {
     let mut folder = path.parent();
     while let Some(ancestor) = folder {
         if ancestor.as_bytes().is_empty() {

@@ -9,7 +9,7 @@ mod error;
 pub mod extract;
 pub mod index;
 pub mod installed;
-pub mod layout;
+mod layout;
 pub mod normalise;
 pub mod overlay;
 pub mod pool;

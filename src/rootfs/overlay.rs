@@ -25,7 +25,7 @@ pub fn lay_folder(tree: &mut Tree, name: &str, folder: &Path, mtime: u64) -> Res
     let count = entries.len();
     for (path, kind, mode) in entries {
         let origin = Origin::Overlay(name.into());
-        lay(tree, path, Entry::new(kind, mode, mtime, origin));
+        lay(tree, &path, Entry::new(kind, mode, mtime, origin));
     }
     Ok(count)
 }
@@ -54,7 +54,7 @@ pub fn lay_files(tree: &mut Tree, files: &[FileEntry], mtime: u64) -> Result<(),
             let place = layout::placed(tree, &path);
             tree.insert(place, entry);
         } else {
-            lay(tree, path, entry);
+            lay(tree, &path, entry);
         }
     }
     Ok(())
@@ -76,8 +76,8 @@ pub fn digest(name: &str, folder: &Path) -> Result<Digest, RootfsError> {
 
 /// Puts `entry` where `path` leads through the tree's own links. A folder that is there already
 /// stays as it is.
-fn lay(tree: &mut Tree, path: TreePath, entry: Entry) {
-    let place = layout::placed(tree, &path);
+fn lay(tree: &mut Tree, path: &TreePath, entry: Entry) {
+    let place = layout::placed(tree, path);
     let is_folder = |path: &TreePath| matches!(tree.get(path), Some(there) if there.kind == Kind::Directory);
     if entry.kind == Kind::Directory && tree.resolve(&place).is_some_and(|real| is_folder(&real)) {
         return;

@@ -1,5 +1,6 @@
 //! The package files: each stored once, named by its digest.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -124,7 +125,7 @@ fn quoted(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"/-._".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02x}"));
+            let _ = write!(text, "%{byte:02x}");
         }
         text
     })

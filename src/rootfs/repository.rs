@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 
@@ -19,11 +19,10 @@ use crate::exec::{Invocation, Runner};
 /// readable by everybody, since an unprivileged bootstrap runs as another user.
 pub fn make(runner: &dyn Runner, resolution: &Resolution, pool: &Pool, folder: &Path) -> Result<(), RootfsError> {
     let archive = &resolution.archive;
-    let index = PathBuf::from(format!("main/binary-{}/Packages", archive.architecture));
+    let index_folder = format!("main/binary-{}", archive.architecture);
     let release_folder = folder.join("dists").join(&archive.suite);
-    let index_path = release_folder.join(&index);
     let packages = folder.join("pool");
-    for path in [&packages, index_path.parent().expect("an index has a folder")] {
+    for path in [&packages, &release_folder.join(&index_folder)] {
         fs::create_dir_all(path).map_err(writing(path))?;
     }
     let stanzas = resolution
@@ -32,15 +31,14 @@ pub fn make(runner: &dyn Runner, resolution: &Resolution, pool: &Pool, folder: &
         .map(|package| stanza(runner, package, pool, &packages))
         .collect::<Result<Vec<String>, RootfsError>>()?;
     let text = stanzas.concat();
-    durable::write(&index_path, text.as_bytes())?;
+    durable::write(&release_folder.join(&index_folder).join("Packages"), text.as_bytes())?;
     let release = format!(
         "Origin: Debian\nLabel: Debian\nSuite: {suite}\nCodename: {suite}\nArchitectures: {architecture}\n\
-         Components: main\nSHA256:\n {digest} {size} {index}\n",
+         Components: main\nSHA256:\n {digest} {size} {index_folder}/Packages\n",
         suite = archive.suite,
         architecture = archive.architecture,
         digest = Digest::of(text.as_bytes()),
         size = text.len(),
-        index = index.display(),
     );
     Ok(durable::write(&release_folder.join("Release"), release.as_bytes())?)
 }

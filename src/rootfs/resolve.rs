@@ -134,7 +134,7 @@ struct Listed {
 }
 
 fn uris(runner: &dyn Runner, state: &AptState, wanted: &[String], helper: &str) -> Result<Vec<Listed>, RootfsError> {
-    let mut arguments = vec!["--print-uris", "-y", "-qq", "install"];
+    let mut arguments = vec!["--print-uris", "-y", "-q", "install"];
     arguments.extend(wanted.iter().map(String::as_str));
     arguments.extend(Some(helper).filter(|helper| !helper.is_empty()));
     let said = state.run(runner, "apt-get", &arguments)?.text();

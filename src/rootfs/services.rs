@@ -130,7 +130,8 @@ fn found(tree: &Tree) -> Services {
         for folder in UNIT_FOLDERS {
             let folder = TreePath::new(folder.as_bytes()).expect("a fixed path is valid");
             for (path, entry) in tree.below(&folder) {
-                if matches!(entry.kind, Kind::Symlink(_)) == links {
+                let is_link = matches!(entry.kind, Kind::Symlink(_));
+                if is_link == links && entry.kind != Kind::Directory {
                     add_unit(&mut services, &folder, path, entry);
                 }
             }
@@ -150,7 +151,7 @@ fn add_unit(services: &mut Services, folder: &TreePath, path: &TreePath, entry: 
     let drop_in = first.strip_suffix(".d").and_then(service_name);
     let own = if let Some(name) = drop_in {
         name
-    } else if first.ends_with(".wants") || first.ends_with(".requires") {
+    } else if is_enablement(first.as_bytes()) {
         let Some(name) = second.and_then(service_name) else {
             return;
         };
@@ -223,6 +224,11 @@ fn service_name(file: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
+/// Whether links in a folder of this name enable the units they name.
+fn is_enablement(folder: &[u8]) -> bool {
+    folder.ends_with(b".wants") || folder.ends_with(b".requires")
+}
+
 /// Removes the `.wants`, `.requires` and `.d` folders that stripping emptied.
 fn remove_emptied(tree: &mut Tree, stripped: &[Stripped]) {
     let files = stripped.iter().flat_map(|stripped| &stripped.files);
@@ -230,7 +236,7 @@ fn remove_emptied(tree: &mut Tree, stripped: &[Stripped]) {
         .filter_map(|file| TreePath::new(file.as_bytes()).ok()?.parent())
         .filter(|folder| {
             let name = folder.name();
-            name.ends_with(b".wants") || name.ends_with(b".requires") || name.ends_with(b".d") && !is_etc(folder)
+            is_enablement(name) || (name.ends_with(b".d") && !is_etc(folder))
         })
         .collect();
     for folder in folders {
