@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use hpcvm::exec::Host;
-use hpcvm::recipe::{Bootstrap, Init, PurgeRule, Recipe};
+use hpcvm::recipe::{Bootstrap, Bootstrapper, Init, Initrd, PurgeRule, Recipe};
 use hpcvm::rootfs::apt::AptState;
 use hpcvm::rootfs::archive::ArchiveSource;
 use hpcvm::rootfs::cache::{Bootstrapped, CachePlaces, bootstrap};
@@ -171,4 +171,33 @@ fn a_configured_tree_is_what_was_resolved() {
     assert_eq!(one.len(), other.len());
     let [_, tree] = trees;
     slimmed(tree, resolution.epoch);
+}
+
+#[test]
+#[ignore = "needs a Debian mirror and root"]
+fn debootstrap_makes_what_was_resolved() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut recipe, places) = (recipe(Bootstrap::Configured), places(folder.path()));
+    recipe.base.bootstrapper = Bootstrapper::Debootstrap;
+    let resolution = resolved(&recipe, &places);
+    runs_a_shell(&made(&recipe, &resolution, &places).tree);
+}
+
+#[test]
+#[ignore = "needs a Debian mirror"]
+fn debians_own_initrd_is_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut recipe, places) = (recipe(Bootstrap::Configured), places(folder.path()));
+    recipe.kernel.initrd = Initrd::Debian;
+    let resolution = resolved(&recipe, &places);
+    assert!(resolution.packages.contains(&resolution.kernel));
+    let tree = made(&recipe, &resolution, &places).tree;
+    let boot = TreePath::new(b"boot").unwrap();
+    let names: Vec<String> = tree.below(&boot).map(|(path, _)| path.to_string()).collect();
+    assert!(
+        names.iter().any(|name| name.starts_with("/boot/initrd.img-")),
+        "{names:?}"
+    );
+    let real = tree.get(&TreePath::new(b"usr/sbin/update-initramfs").unwrap()).unwrap();
+    assert!(real.length() > 1000, "the stub is gone");
 }

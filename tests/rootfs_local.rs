@@ -10,11 +10,12 @@ use std::process::Command;
 use hpcvm::diagnostic::Problem as _;
 use hpcvm::digest::Digest;
 use hpcvm::exec::Host;
-use hpcvm::recipe::{Bootstrap, Recipe};
+use hpcvm::recipe::{Bootstrap, Pocket, Recipe};
 use hpcvm::rootfs::RootfsError;
 use hpcvm::rootfs::apt::AptState;
 use hpcvm::rootfs::archive::ArchiveSource;
 use hpcvm::rootfs::cache::{Bootstrapped, CachePlaces, bootstrap};
+use hpcvm::rootfs::pool::Pool;
 use hpcvm::rootfs::resolve::{Resolution, resolve};
 use hpcvm::rootfs::tree::{Kind, Origin, TreePath};
 
@@ -79,18 +80,22 @@ fn archive(folder: &Path) {
             &[("boot/vmlinuz-6.1-686", "kernel")],
         ),
     ];
-    let suite = folder.join("archive/dists/bookworm");
-    let index = suite.join("main/binary-i386");
+    index(&folder.join("archive"), "bookworm", &stanzas.concat());
+}
+
+/// Writes the index and the release file of a suite.
+fn index(archive: &Path, suite: &str, text: &str) {
+    let folder = archive.join("dists").join(suite);
+    let index = folder.join("main/binary-i386");
     fs::create_dir_all(&index).unwrap();
-    let text = stanzas.concat();
-    fs::write(index.join("Packages"), &text).unwrap();
+    fs::write(index.join("Packages"), text).unwrap();
     let release = format!(
-        "Suite: bookworm\nCodename: bookworm\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nArchitectures: i386\n\
+        "Suite: {suite}\nCodename: {suite}\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nArchitectures: i386\n\
          Components: main\nSHA256:\n {} {} main/binary-i386/Packages\n",
         Digest::of(text.as_bytes()),
         text.len()
     );
-    fs::write(suite.join("Release"), release).unwrap();
+    fs::write(folder.join("Release"), release).unwrap();
 }
 
 fn recipe(folder: &Path, packages: &[&str]) -> Recipe {
@@ -200,4 +205,29 @@ fn an_index_that_does_not_match_its_release_is_told() {
     fs::write(&index, text.replace("a test", "a toast")).unwrap();
     let error = resolved(folder.path(), &recipe(folder.path(), &["demo"])).unwrap_err();
     assert_eq!(error.code(), "HV2005", "{error}");
+}
+
+#[test]
+fn a_newer_version_comes_from_its_pocket() {
+    let folder = tempfile::tempdir().unwrap();
+    archive(folder.path());
+    let security = folder.path().join("security");
+    let newer = package(&security, "libdemo", "2", "", &[("lib/libdemo.so.1", "safe")]);
+    index(&security.join("archive"), "bookworm-security", &newer);
+    let mut recipe = recipe(folder.path(), &["demo"]);
+    let mut source = ArchiveSource::find(&host(), &recipe.base, None).unwrap();
+    recipe.base.pockets = vec![Pocket::Security];
+    source.pockets = vec![(Pocket::Security, format!("file:{}", security.join("archive").display()))];
+    let state = AptState::open(&folder.path().join("apt"), &source, recipe.base.architecture).unwrap();
+    state.update(&host()).unwrap();
+    let resolution = resolve(&host(), &state, &recipe).unwrap();
+    let library = &resolution.packages[0];
+    assert_eq!(
+        (library.version.as_str(), library.pocket),
+        ("2", Some(Pocket::Security))
+    );
+    assert_eq!(resolution.kernel.pocket, None);
+    let pool = Pool::new(&folder.path().join("debs"));
+    pool.fetch(&host(), &source, &resolution.packages).unwrap();
+    assert!(resolution.packages.iter().all(|package| pool.has(package)));
 }

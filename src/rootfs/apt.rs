@@ -136,7 +136,7 @@ impl AptState {
                 .find(|line| marks.iter().any(|mark| line.contains(mark)))?;
             Some(line.trim_start_matches(['E', 'W', ':', ' ']).to_owned())
         };
-        let uri = || self.source.uri.clone();
+        let uri = || failing_archive(stderr).unwrap_or(&self.source.uri).to_owned();
         if let Some(package) = missing_package(stderr) {
             return RootfsError::PackageNotFound {
                 package,
@@ -164,6 +164,12 @@ impl AptState {
         }
         error.into()
     }
+}
+
+/// The archive, of those asked, whose file apt's message names.
+fn failing_archive(stderr: &str) -> Option<&str> {
+    let named = stderr.lines().find_map(|line| line.split_once("Failed to fetch "))?.1;
+    Some(named.split(' ').next()?.split("/dists/").next().unwrap_or(named))
 }
 
 /// The package apt's message says is not there.
@@ -214,9 +220,9 @@ mod tests {
             ),
             ("E: Package 'gone' has no installation candidate", "HV2010", "'gone'"),
             (
-                "E: Failed to fetch http://example.org/x  Hash Sum mismatch",
+                "E: Failed to fetch http://example.org/security/dists/x/Packages  Hash Sum mismatch",
                 "HV2005",
-                "file:/nonexistent",
+                "index of http://example.org/security is",
             ),
             ("W: GPG error: x NO_PUBKEY 12", "HV2006", "NO_PUBKEY 12"),
             (
