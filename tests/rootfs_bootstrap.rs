@@ -201,3 +201,26 @@ fn debians_own_initrd_is_made_once() {
     let real = tree.get(&TreePath::new(b"usr/sbin/update-initramfs").unwrap()).unwrap();
     assert!(real.length() > 1000, "the stub is gone");
 }
+
+#[test]
+#[ignore = "needs a Debian mirror"]
+fn a_real_systemd_keeps_what_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let places = places(folder.path());
+    let recipe = rootfs_recipe::recipe(Bootstrap::Extract, &["cron", "dbus", "openssh-server", "systemd-sysv"]);
+    let resolution = resolved(&recipe, &places);
+    let tree = made(&recipe, &resolution, &places).tree;
+    let names = |init| -> Vec<String> {
+        let mut tree = tree.clone();
+        let stripped = strip(&mut tree, &["ssh".to_owned()], init).unwrap();
+        stripped.into_iter().map(|stripped| stripped.service.name).collect()
+    };
+    let (all, some) = (names(Init::JobRunner), names(Init::Services));
+    eprintln!("without init: {all:?}\nwith systemd: {some:?}");
+    for name in ["systemd-journald", "getty", "dbus", "cron"] {
+        assert!(all.iter().any(|other| other == name), "{name}");
+    }
+    assert!(some.iter().any(|name| name == "cron"));
+    let needed = |name: &str| name.starts_with("systemd-") || ["ssh", "dbus", "getty", "serial-getty"].contains(&name);
+    assert!(!some.iter().any(|name| needed(name)), "{some:?}");
+}

@@ -92,6 +92,7 @@ fn read(archive: &Path, resolution: &Resolution) -> Result<Tree, RootfsError> {
     for (path, entry) in tarball::entries(archive, &Origin::Bootstrap)? {
         tree.insert(path, entry);
     }
+    tarball::check_links(&tree)?;
     installed::check(&tree, &resolution.packages)?;
     installed::assign_owners(&mut tree)?;
     Ok(tree)

@@ -45,6 +45,7 @@ pub fn extract(
         }
         status.push_str(&status_stanza(&package.control));
     }
+    tarball::check_links(&tree)?;
     furnish(&mut tree, epoch);
     put_file(&mut tree, STATUS, status.as_bytes(), epoch);
     Ok(tree)

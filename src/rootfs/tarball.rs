@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::RootfsError;
-use super::tree::{Content, Entry, Kind, Origin, Place, TreePath};
+use super::tree::{Content, Entry, Kind, Origin, Place, Tree, TreePath};
 use crate::digest::{Digest, Hasher};
 
 /// How much of a file is read at once.
@@ -42,6 +42,21 @@ pub fn entries(path: &Path, origin: &Origin) -> Result<Vec<(TreePath, Entry)>, R
         .try_for_each(|content| digest(&file, content))
         .map_err(failed)?;
     Ok(found)
+}
+
+/// Fails unless every hard link of `tree` names a regular file of it, as [`Kind::HardLink`] demands.
+pub fn check_links(tree: &Tree) -> Result<(), RootfsError> {
+    for (path, entry) in tree.iter() {
+        if let Kind::HardLink(target) = &entry.kind
+            && !matches!(tree.get(target).map(|entry| &entry.kind), Some(Kind::File(_)))
+        {
+            return Err(RootfsError::Malformed {
+                what: format!("hard link {path}"),
+                why: format!("{target} is no regular file"),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn entry<R: io::Read>(member: &tar::Entry<'_, R>, kind: Kind, origin: &Origin) -> io::Result<Entry> {
@@ -155,6 +170,21 @@ mod tests {
         }
         assert_eq!(read[3].1.kind, Kind::HardLink(TreePath::new(b"usr/b").unwrap()));
         assert_eq!(read[4].1.kind, Kind::Symlink(b"../x".to_vec()));
+    }
+
+    #[test]
+    fn a_hard_link_to_nothing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tree = Tree::default();
+        for (path, entry) in entries(&archive(folder.path()), &Origin::Bootstrap).unwrap() {
+            tree.insert(path, entry);
+        }
+        check_links(&tree).unwrap();
+        let lost = Kind::HardLink(TreePath::new(b"usr/none").unwrap());
+        let entry = Entry::new(lost, 0o644, 0, Origin::Bootstrap);
+        tree.insert(TreePath::new(b"usr/e").unwrap(), entry);
+        let error = check_links(&tree).unwrap_err().to_string();
+        assert!(error.contains("/usr/e") && error.contains("/usr/none"), "{error}");
     }
 
     #[test]
