@@ -4,6 +4,7 @@
 pub mod bzimage;
 pub mod control;
 pub mod cpio;
+pub mod hook;
 pub mod initrd;
 pub mod job_disk;
 mod kernel_archive;

@@ -22,7 +22,8 @@ use super::vmlinux::{HIGHEST_ADDRESS, Kernel, Segment, address};
 use crate::recipe::Wrap;
 
 /// The stub, linked to run at [`LOAD_ADDRESS`].
-const STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel-stub.bin"));
+/// The stub, a multiple of 1024 bytes.
+pub(crate) const STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel-stub.bin"));
 
 /// Where loaders put the protected-mode part of a bzImage that is not relocatable.
 const LOAD_ADDRESS: u32 = 0x10_0000;

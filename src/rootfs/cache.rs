@@ -91,7 +91,7 @@ pub fn bootstrap(
 
 /// Brings the packages and the kernel's into the pool. The archive is only asked for when
 /// something is missing, so that a build from a full pool needs neither network nor mirror.
-fn fetch(
+pub fn fetch(
     runner: &dyn Runner,
     recipe: &Recipe,
     resolution: &Resolution,
@@ -106,6 +106,11 @@ fn fetch(
         pool.fetch(runner, &source, all())?;
     }
     Ok(())
+}
+
+/// Whether the tree of `resolution` is in the cache, as far as can be told without reading it.
+pub fn is_cached(runner: &dyn Runner, recipe: &Recipe, resolution: &Resolution, places: &CachePlaces) -> bool {
+    key(runner, recipe, resolution).is_ok_and(|key| places.trees.join(format!("{key}.index")).is_file())
 }
 
 /// The digest of all that decides what the tree is.

@@ -155,10 +155,10 @@ pub enum RootfsError {
 impl Problem for RootfsError {
     fn code(&self) -> &'static str {
         match self {
-            Self::NoKeyring { .. } => "HV1101",
-            Self::NoUserNamespace { .. } => "HV1102",
-            Self::NeedsRoot { .. } => "HV1103",
-            Self::Read { .. } => "HV1302",
+            Self::NoKeyring { .. } => "HV2040",
+            Self::NoUserNamespace { .. } => "HV2041",
+            Self::NeedsRoot { .. } => "HV2042",
+            Self::Read { .. } => "HV2043",
             Self::NoArchive { .. } => "HV2001",
             Self::NoSecurityArchive { .. } => "HV2002",
             Self::InvalidMirror { .. } => "HV2003",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hpcvm::architecture::Architecture;
-use hpcvm::recipe::{
+use hpcvm::recipe::{Origins,
     Base, Bootstrap, Bootstrapper, Compression, ImageOptions, Init, Initrd, Kernel, Recipe, RootKind, RunDefaults, Wrap,
 };
 use hpcvm::units::Bytes;
@@ -49,5 +49,6 @@ pub(crate) fn recipe(bootstrap: Bootstrap, packages: &[&str]) -> Recipe {
         },
         validate: Vec::new(),
         sources: Vec::new(),
+        origins: Origins::default(),
     }
 }
