@@ -110,7 +110,7 @@ impl Image {
             return Ok(Err(error));
         }
         let header = u16::from_le_bytes([block[0], block[1]]);
-        if u64::from(header) != u64::from(UNCOMPRESSED) | (length - 2) {
+        if u64::from(header) != (u64::from(UNCOMPRESSED) | (length - 2)) {
             return Err(layout("compressed owners"));
         }
         let owners = block[2..]
