@@ -123,7 +123,7 @@ impl Image {
     fn set_owners(&mut self, owners: &[u32]) -> io::Result<()> {
         let at = self.owner_block().map_err(io::Error::other)?;
         let count = u16::try_from(owners.len()).map_err(io::Error::other)?;
-        let mut tail = (UNCOMPRESSED | 4 * count).to_le_bytes().to_vec();
+        let mut tail = (UNCOMPRESSED | (4 * count)).to_le_bytes().to_vec();
         tail.extend(owners.iter().flat_map(|owner| owner.to_le_bytes()));
         let table = at + tail.len() as u64;
         tail.extend(at.to_le_bytes());
