@@ -41,8 +41,13 @@ pub enum RootError {
         source: io::Error,
     },
     /// The image is not laid out as it was asked for.
-    #[error("mke2fs made an image that hpcvm cannot complete: {0}")]
-    Layout(String),
+    #[error("{tool} made an image that hpcvm cannot complete: it has {what}")]
+    Layout {
+        /// The program that made it.
+        tool: &'static str,
+        /// What is not as it was asked for.
+        what: String,
+    },
     /// What was put into the image is not in it.
     #[error("{path} did not arrive in the root file system{}", said(words))]
     Missing {
@@ -54,14 +59,6 @@ pub enum RootError {
     /// debugfs cannot be told such a name.
     #[error("the device {0} has a control character in its name")]
     DeviceName(TreePath),
-    /// mksquashfs makes every root folder root's own.
-    #[error("the root folder belongs to {uid}:{gid}; in a read-only root it must belong to 0:0")]
-    RootOwner {
-        /// Numeric owner.
-        uid: u32,
-        /// Numeric group.
-        gid: u32,
-    },
     /// A program failed.
     #[error(transparent)]
     Program(#[from] ExecError),
@@ -86,10 +83,9 @@ impl Problem for RootError {
             Self::Archive(_) => "HV2102",
             Self::Unpack { .. } => "HV2103",
             Self::Image { .. } => "HV2104",
-            Self::Layout(_) => "HV2105",
+            Self::Layout { .. } => "HV2105",
             Self::Missing { .. } => "HV2106",
             Self::DeviceName(_) => "HV2107",
-            Self::RootOwner { .. } => "HV2108",
             Self::Program(error) => error.code(),
             Self::Write(error) => error.code(),
         }
@@ -97,7 +93,7 @@ impl Problem for RootError {
 
     fn blame(&self) -> Blame {
         match self {
-            Self::DeviceName(_) | Self::RootOwner { .. } => Blame::User,
+            Self::DeviceName(_) => Blame::User,
             Self::Program(error) => error.blame(),
             Self::Write(error) => error.blame(),
             _ => Blame::Host,
@@ -110,11 +106,10 @@ impl Problem for RootError {
                 "build again without the cached tree: a file it names was changed or removed".into()
             }
             Self::Unpack { .. } => "check the space and the rights in the build's scratch folder".into(),
-            Self::Layout(_) | Self::Missing { .. } => {
-                "report this with the version of e2fsprogs, or choose a read-only root".into()
+            Self::Layout { .. } | Self::Missing { .. } => {
+                "report this with the versions of e2fsprogs and squashfs-tools, or choose the other kind of root".into()
             }
             Self::DeviceName(_) => "remove the device from the overlay: the guest makes its devices itself".into(),
-            Self::RootOwner { .. } => "give the root folder to root, or choose a writable root".into(),
             Self::Program(error) => return error.help(),
             Self::Write(error) => return error.help(),
             Self::Archive(_) | Self::Image { .. } => return None,

@@ -64,13 +64,14 @@ impl InodeTables {
             || long(96) & (INCOMPAT_64BIT | INCOMPAT_META_BG) != 0
             || long(100) & RO_COMPAT_METADATA_CSUM != 0
         {
-            return Err(RootError::Layout(format!(
+            let what = format!(
                 "magic {:#x}, inodes of {} bytes, features {:#x} and {:#x}",
                 short(56),
                 short(88),
                 long(96),
                 long(100)
-            )));
+            );
+            return Err(RootError::Layout { tool: "mke2fs", what });
         }
         let inodes_per_group = long(40);
         let groups = long(0).checked_div(inodes_per_group).unwrap_or(0);

@@ -6,6 +6,7 @@ mod ext4;
 mod inodes;
 mod size;
 mod squashfs;
+mod squashfs_root;
 mod unpack;
 
 use std::path::PathBuf;

@@ -182,12 +182,24 @@ fn squashfs_is_the_tree_whoever_builds_it() {
 }
 
 #[test]
-fn squashfs_refuses_a_root_folder_that_is_not_root_s() {
+fn squashfs_gives_the_root_folder_its_owner_and_time() {
     let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("root.squashfs");
     let mut tree = sample();
-    tree.get_mut(&TreePath::root()).unwrap().uid = 7;
-    let result = squashfs(&tree, Compression::Zstd, 1, &folder.path().join("root"));
-    assert!(matches!(result, Err(RootError::RootOwner { uid: 7, gid: 0 })));
+    // Enough inodes to fill several blocks, in steps that put the root's at many places of one.
+    for step in 0..40 {
+        for number in 0..10 {
+            let name = format!("usr/{step}/{number}");
+            put(&mut tree, name.as_bytes(), text("x"), 0o644, (step, number), 0);
+        }
+        let root = tree.get_mut(&TreePath::root()).unwrap();
+        (root.uid, root.gid, root.mtime) = (4_000_000_000, step, 86_400);
+        squashfs(&tree, Compression::Lz4, 1, &target).unwrap();
+        let listing = run("unsquashfs", &["-lln".as_ref(), target.as_os_str()]).text();
+        let expected = format!("drwxr-xr-x 4000000000/{step} ");
+        assert!(listing.starts_with(&expected), "{step}: {listing}");
+        assert!(listing.contains(" 1970-01-02 00:00 squashfs-root\n"), "{listing}");
+    }
 }
 
 /// Says what debugfs knows of a file, in one line of words.
