@@ -58,7 +58,10 @@ pub(super) fn own(
     };
     durable::write(&staging.path(INITRD_FILE), &initrd::build(&package, &request)?)?;
     let release = package.release().to_owned();
-    Ok(Some(BootKernel { release, command_line: command_line(COMMAND_LINE, recipe) }))
+    Ok(Some(BootKernel {
+        release,
+        command_line: command_line(COMMAND_LINE, recipe),
+    }))
 }
 
 /// The kernel as the recipe wants it packed; compressing it takes a second, so that is kept.
@@ -101,7 +104,10 @@ pub(super) fn debian(
     durable::write(&staging.path(INITRD_FILE), &boot_file(slim, "initrd.img-")?.1)?;
     let release = kernel.0.trim_start_matches("vmlinuz-").to_owned();
     debug_assert!(resolution.kernel.name.ends_with(&release));
-    Ok(BootKernel { release, command_line: command_line(STOCK_COMMAND_LINE, recipe) })
+    Ok(BootKernel {
+        release,
+        command_line: command_line(STOCK_COMMAND_LINE, recipe),
+    })
 }
 
 /// The newest file of `/boot` whose name begins so, with its content.
@@ -114,14 +120,20 @@ fn boot_file(slim: &Slim, prefix: &'static str) -> Result<(String, Vec<u8>), Bui
         }
     }
     let (path, name, content) = found.ok_or(BuildError::NoKernel(prefix))?;
-    let bytes = content.read().map_err(|source| BuildError::Staging { path: path.to_string().into(), source })?;
+    let bytes = content.read().map_err(|source| BuildError::Staging {
+        path: path.to_string().into(),
+        source,
+    })?;
     Ok((name, bytes))
 }
 
 /// Compresses hpcvm's own initial RAM disk for the boot partition: a BIOS reads a few megabytes
 /// a second. QEMU's direct start takes it as it is. Debian's is compressed already.
 pub(super) fn pack_initrd(recipe: &Recipe, from: &Path, to: &Path) -> Result<(), BuildError> {
-    let bytes = fs::read(from).map_err(|source| BuildError::Staging { path: from.to_owned(), source })?;
+    let bytes = fs::read(from).map_err(|source| BuildError::Staging {
+        path: from.to_owned(),
+        source,
+    })?;
     let packed = match recipe.kernel.initrd {
         Initrd::Hpcvm => lz4_legacy(&bytes),
         Initrd::Debian => bytes,

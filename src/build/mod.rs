@@ -41,7 +41,7 @@ pub struct Job<'a> {
     /// Where short-lived files go that other users must be able to enter.
     pub scratch: PathBuf,
     /// Tells whether a program is installed.
-    pub installed: &'a dyn Fn(&str) -> bool,
+    pub installed: &'a (dyn Fn(&str) -> bool + Sync),
     /// Ask the archive again which packages the recipe means.
     pub update: bool,
     /// Build even if the same inputs gave an image before.
@@ -78,13 +78,27 @@ impl Job<'_> {
     /// What a plan for `recipe` needs to know of this host.
     pub fn facts(&self, recipe: &Recipe, digest: Digest) -> Result<Facts, BuildError> {
         let resolution = if self.update { None } else { self.pins().get(recipe) };
-        let missing = plan::tools(recipe).into_iter().filter(|tool| !(self.installed)(tool)).collect();
-        let Some(resolution) = resolution else { return Ok(Facts { missing, ..Facts::default() }) };
+        let missing = plan::tools(recipe)
+            .into_iter()
+            .filter(|tool| !(self.installed)(tool))
+            .collect();
+        let Some(resolution) = resolution else {
+            return Ok(Facts {
+                missing,
+                ..Facts::default()
+            });
+        };
         let pool = Pool::new(&self.places().pool);
         let known = self.store.build(plan::build_key(recipe, digest, &resolution))?;
+        let fetched = resolution
+            .packages
+            .iter()
+            .chain([&resolution.kernel])
+            .all(|package| pool.has(package));
+        let bootstrapped = cache::is_cached(self.runner, recipe, &resolution, &self.places());
         Ok(Facts {
-            fetched: resolution.packages.iter().chain([&resolution.kernel]).all(|package| pool.has(package)),
-            bootstrapped: cache::is_cached(self.runner, recipe, &resolution, &self.places()),
+            fetched,
+            bootstrapped,
             image: known.filter(|_| !self.force).map(|image| image.digest),
             resolution: Some(resolution),
             missing,
@@ -107,9 +121,15 @@ pub fn build(job: &Job<'_>, recipe: &Recipe) -> Result<Built, BuildError> {
         return Ok(Built { image, fresh: false });
     }
     job.step(StepKind::Fetch, recipe);
-    cache::fetch(job.runner, recipe, &resolution, &Pool::new(&job.places().pool), &|detail| {
-        job.progress.step(StepKind::Fetch.name(), detail);
-    })?;
+    cache::fetch(
+        job.runner,
+        recipe,
+        &resolution,
+        &Pool::new(&job.places().pool),
+        &|detail| {
+            job.progress.step(StepKind::Fetch.name(), detail);
+        },
+    )?;
     let staging = job.store.begin()?;
     let (kernel, slim) = std::thread::scope(|scope| {
         let kernel = scope.spawn(|| kernel::own(job, recipe, &resolution, &staging));
@@ -126,7 +146,13 @@ pub fn build(job: &Job<'_>, recipe: &Recipe) -> Result<Built, BuildError> {
     job.step(StepKind::Disk, recipe);
     let layout = assemble(job, recipe, &kernel, &root, &resolution, &staging)?;
     job.step(StepKind::Store, recipe);
-    let made = record::Made { resolution: &resolution, slim: &slim, kernel: &kernel, root: &root, layout: &layout };
+    let made = record::Made {
+        resolution: &resolution,
+        slim: &slim,
+        kernel: &kernel,
+        root: &root,
+        layout: &layout,
+    };
     let manifest = record::manifest(job, recipe, digest, &made, &staging)?;
     let image = staging.commit(&manifest)?;
     job.store.remember_build(key, image.digest)?;
@@ -138,7 +164,9 @@ fn unchanged(job: &Job<'_>, recipe: &Recipe, digest: Digest) -> Result<Option<St
     if job.update || job.force {
         return Ok(None);
     }
-    let Some(resolution) = job.pins().get(recipe) else { return Ok(None) };
+    let Some(resolution) = job.pins().get(recipe) else {
+        return Ok(None);
+    };
     let known = job.store.build(plan::build_key(recipe, digest, &resolution))?;
     if let Some(image) = &known {
         job.store.name(&recipe.name, image.digest)?;
@@ -147,8 +175,15 @@ fn unchanged(job: &Job<'_>, recipe: &Recipe, digest: Digest) -> Result<Option<St
 }
 
 fn check_host(job: &Job<'_>, recipe: &Recipe) -> Result<(), BuildError> {
-    let missing: Vec<_> = plan::tools(recipe).into_iter().filter(|tool| !(job.installed)(tool)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(BuildError::MissingTools(missing)) }
+    let missing: Vec<_> = plan::tools(recipe)
+        .into_iter()
+        .filter(|tool| !(job.installed)(tool))
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(BuildError::MissingTools(missing))
+    }
 }
 
 fn resolution(job: &Job<'_>, recipe: &Recipe) -> Result<Resolution, BuildError> {
@@ -176,11 +211,18 @@ fn write_root(
     Ok(match recipe.image.root {
         RootKind::ReadOnly => {
             let processors = std::thread::available_parallelism().map_or(1, usize::from);
-            let options = Squashfs { compression: recipe.image.compression, epoch, processors };
+            let options = Squashfs {
+                compression: recipe.image.compression,
+                epoch,
+                processors,
+            };
             write_squashfs(job.runner, &slim.tree, options, &target)?
         }
         RootKind::Writable => {
-            let options = Ext4 { free_space: recipe.image.free_space, epoch };
+            let options = Ext4 {
+                free_space: recipe.image.free_space,
+                epoch,
+            };
             write_ext4(job.runner, &slim.tree, options, &target)?
         }
     })
@@ -198,7 +240,10 @@ fn assemble(
     let signature = DiskSignature::of_root(root);
     let command_line = match recipe.kernel.initrd {
         Initrd::Hpcvm => {
-            let mut words = vec![kernel.command_line.clone(), format!("hpcvm.root={}", signature.root_partition())];
+            let mut words = vec![
+                kernel.command_line.clone(),
+                format!("hpcvm.root={}", signature.root_partition()),
+            ];
             words.push(format!("hpcvm.rootfs={}", root.kind.name()));
             if recipe.init == crate::recipe::Init::Services {
                 words.push("hpcvm.init=/sbin/init".to_owned());
@@ -209,12 +254,18 @@ fn assemble(
     };
     let packed = staging.path("initrd.packed");
     kernel::pack_initrd(recipe, &staging.path(INITRD_FILE), &packed)?;
-    let files =
-        BootFiles { kernel: &staging.path(KERNEL_FILE), initrd: &packed, command_line: &command_line };
+    let files = BootFiles {
+        kernel: &staging.path(KERNEL_FILE),
+        initrd: &packed,
+        command_line: &command_line,
+    };
     let boot = write_boot(job.runner, files, resolution.epoch, &staging.path("boot.image"))?;
     let layout = write_disk(&boot_code()?, &boot, root, &staging.path(DISK_FILE))?;
     for part in [&boot.path, &root.path, &packed] {
-        std::fs::remove_file(part).map_err(|source| BuildError::Staging { path: part.clone(), source })?;
+        std::fs::remove_file(part).map_err(|source| BuildError::Staging {
+            path: part.clone(),
+            source,
+        })?;
     }
     Ok(layout)
 }

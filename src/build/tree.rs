@@ -48,7 +48,13 @@ pub(super) fn make(job: &Job<'_>, recipe: &Recipe, resolution: &Resolution) -> R
     lay_over(&mut tree, recipe, resolution.epoch)?;
     normalise(&mut tree, resolution.epoch)?;
     sizes.push(size("overlays", &tree));
-    Ok(Slim { tree, boot, stripped, purged, sizes })
+    Ok(Slim {
+        tree,
+        boot,
+        stripped,
+        purged,
+        sizes,
+    })
 }
 
 fn size(step: &'static str, tree: &Tree) -> (&'static str, usize, u64) {
@@ -57,7 +63,10 @@ fn size(step: &'static str, tree: &Tree) -> (&'static str, usize, u64) {
 
 /// A service that the recipe keeps and no package has is a mistake in the recipe.
 fn check_services(recipe: &Recipe, tree: &Tree) -> Result<(), BuildError> {
-    let available: Vec<String> = services::available(tree).into_iter().map(|service| service.name).collect();
+    let available: Vec<String> = services::available(tree)
+        .into_iter()
+        .map(|service| service.name)
+        .collect();
     let problems = recipe::unmatched_services(recipe, &available);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(BuildError::Recipe(problems));
@@ -67,7 +76,9 @@ fn check_services(recipe: &Recipe, tree: &Tree) -> Result<(), BuildError> {
 
 fn boot_files(tree: &Tree) -> Vec<(TreePath, Kind)> {
     let folder = TreePath::new(b"boot").expect("it is a path");
-    tree.below(&folder).map(|(path, entry)| (path.clone(), entry.kind.clone())).collect()
+    tree.below(&folder)
+        .map(|(path, entry)| (path.clone(), entry.kind.clone()))
+        .collect()
 }
 
 fn lay_over(tree: &mut Tree, recipe: &Recipe, epoch: u64) -> Result<(), BuildError> {

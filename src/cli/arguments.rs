@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
-use super::{CliError, Context, Exit, completions, doctor, image, man};
+use super::{CliError, Context, Exit, build, check, completions, doctor, image, man, run, schema};
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
 #[derive(Debug, Parser)]
@@ -78,10 +78,20 @@ impl Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Tell every problem of a recipe at once
+    Check(check::Args),
+    /// Tell what building a recipe would do
+    Plan(build::PlanArgs),
+    /// Build an image from a recipe
+    Build(build::Args),
+    /// Run one job in a fresh VM of an image
+    Run(Box<run::Args>),
     /// Look at the images of the store
     Image(image::Args),
     /// Try what this host can do: tools, rights, hypervisors, space
     Doctor(doctor::Args),
+    /// Print the JSON Schema of recipes
+    Schema(schema::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page, or write all of them
@@ -92,8 +102,13 @@ impl Verb {
     /// Does it.
     pub fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self {
+            Self::Check(args) => check::run(context, &args),
+            Self::Plan(args) => build::run_plan(context, &args),
+            Self::Build(args) => build::run(context, &args),
+            Self::Run(args) => run::run(context, &args),
             Self::Image(args) => image::run(context, args),
             Self::Doctor(args) => doctor::run(context, &args),
+            Self::Schema(args) => schema::run(context, &args),
             Self::Completions(args) => completions::run(context, &args),
             Self::Man(args) => man::run(context, args),
         }

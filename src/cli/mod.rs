@@ -3,7 +3,10 @@
 //! A new verb is one file with its `Args` and `run`, and one line each here, in
 //! [`arguments::Verb`] and in [`Verb::run`](arguments::Verb::run).
 
+mod accelerator;
 mod arguments;
+mod build;
+mod check;
 mod completions;
 mod context;
 mod doctor;
@@ -15,6 +18,10 @@ mod image_table;
 mod man;
 mod places;
 mod program;
+mod recipe_file;
+mod run;
+mod run_request;
+mod schema;
 mod step;
 mod ui;
 

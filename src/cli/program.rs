@@ -32,7 +32,8 @@ fn answer_of_clap(answer: &clap::Error) -> Exit {
     if answer.use_stderr() { Exit::Usage } else { Exit::Done }
 }
 
-fn report(ui: &Ui, error: &CliError) {
+/// Tells an error, as text or JSON.
+pub(super) fn report(ui: &Ui, error: &CliError) {
     if ui.json() {
         ui.complain(&error.json());
     } else {

@@ -167,6 +167,13 @@ impl Ui {
         self.print(text)
     }
 
+    /// Says something worth knowing on standard error; silent with `-q`.
+    pub fn note(&self, text: &str) {
+        if self.steps != Steps::Silent {
+            self.complain(&format!("hpcvm: {text}\n"));
+        }
+    }
+
     /// Writes to standard error. That it cannot be written can be told nobody.
     pub fn complain(&self, text: &str) {
         io::stderr().lock().write_all(text.as_bytes()).ok();

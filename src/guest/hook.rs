@@ -22,7 +22,13 @@ pub fn lay(tree: &mut Tree, architecture: Architecture, init: Init, mtime: u64) 
     if has_systemd(tree) {
         put(tree, "/etc/systemd/system/hpcvm-job.service", text(UNIT), 0o644, mtime);
         let link = Kind::Symlink(b"/etc/systemd/system/hpcvm-job.service".to_vec());
-        put(tree, "/etc/systemd/system/multi-user.target.wants/hpcvm-job.service", link, 0o777, mtime);
+        put(
+            tree,
+            "/etc/systemd/system/multi-user.target.wants/hpcvm-job.service",
+            link,
+            0o777,
+            mtime,
+        );
     } else {
         put(tree, "/etc/init.d/hpcvm-job", text(SCRIPT), 0o755, mtime);
         let link = || Kind::Symlink(b"../init.d/hpcvm-job".to_vec());
@@ -43,17 +49,24 @@ pub fn mount_points() -> Vec<FileEntry> {
         uid: 0,
         gid: 0,
     };
-    [("/dev", 0o755), ("/home", 0o755), ("/proc", 0o555), ("/root", 0o700), ("/run", 0o755), ("/sys", 0o555)]
-        .into_iter()
-        .chain([("/tmp", 0o1777), ("/var/tmp", 0o1777)])
-        .map(folder)
-        .collect()
+    [
+        ("/dev", 0o755),
+        ("/home", 0o755),
+        ("/proc", 0o555),
+        ("/root", 0o700),
+        ("/run", 0o755),
+        ("/sys", 0o555),
+    ]
+    .into_iter()
+    .chain([("/tmp", 0o1777), ("/var/tmp", 0o1777)])
+    .map(folder)
+    .collect()
 }
 
 fn has_systemd(tree: &Tree) -> bool {
-    ["lib/systemd/systemd", "usr/lib/systemd/systemd"].iter().any(|path| {
-        TreePath::new(path.as_bytes()).is_ok_and(|path| tree.get(&path).is_some())
-    })
+    ["lib/systemd/systemd", "usr/lib/systemd/systemd"]
+        .iter()
+        .any(|path| TreePath::new(path.as_bytes()).is_ok_and(|path| tree.get(&path).is_some()))
 }
 
 fn text(content: &str) -> Kind {
@@ -75,7 +88,10 @@ mod tests {
             put(&mut tree, path, text(""), 0o755, 0);
         }
         lay(&mut tree, Architecture::I386, init, 0);
-        tree.iter().filter(|(_, entry)| entry.kind != Kind::Directory).map(|(path, _)| path.to_string()).collect()
+        tree.iter()
+            .filter(|(_, entry)| entry.kind != Kind::Directory)
+            .map(|(path, _)| path.to_string())
+            .collect()
     }
 
     #[test]

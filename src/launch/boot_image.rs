@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::architecture::Architecture;
-use crate::recipe::{Init, RootKind};
+use crate::image::{DISK_FILE, INITRD_FILE, KERNEL_FILE, StoredImage};
+use crate::recipe::{Init, Initrd, RootKind};
 
 /// An image's files, and where things stand in them.
 #[derive(Clone, Debug)]
@@ -28,4 +29,22 @@ pub struct BootImage {
     pub init: Init,
     /// Whether hpcvm's own initial RAM disk starts it (a direct start needs that).
     pub direct: bool,
+}
+
+impl From<&StoredImage> for BootImage {
+    fn from(image: &StoredImage) -> Self {
+        let manifest = &image.manifest;
+        Self {
+            name: manifest.name.clone(),
+            architecture: manifest.architecture,
+            disk: image.path(DISK_FILE),
+            kernel: image.path(KERNEL_FILE),
+            initrd: image.path(INITRD_FILE),
+            command_line: manifest.kernel.command_line.clone(),
+            root: manifest.root.kind,
+            root_part: (manifest.disk.root.offset, manifest.disk.root.length),
+            init: manifest.init,
+            direct: manifest.kernel.initrd == Initrd::Hpcvm,
+        }
+    }
 }

@@ -15,6 +15,7 @@ use super::request::{LaunchRequest, Share, Start};
 use crate::exec::{FIRST_DESCRIPTOR, Invocation, Runner};
 use crate::guest::job_disk::{InputArchive, JobDescription, NetworkSettings, SharedFolder};
 use crate::guest::result_disk;
+use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Boot, Bus, Disk, DiskFormat, HostShare, Machine, Network, Port};
 use crate::hypervisor::qemu;
 use crate::recipe::{Init, RootKind};
@@ -140,6 +141,10 @@ fn boot(request: &LaunchRequest) -> Boot {
         "hpcvm.root=/dev/vda".to_owned(),
         format!("hpcvm.rootfs={root_type}"),
     ];
+    // Saves 0.15 s of timer calibration under emulation; a second processor would not start.
+    if request.cpus == 1 && request.accelerator == Accelerator::Tcg {
+        words.push("nolapic_timer".to_owned());
+    }
     if image.init == Init::Services {
         words.push("hpcvm.init=/sbin/init".to_owned());
     }

@@ -17,7 +17,9 @@ pub fn recipe_digest(recipe: &Recipe) -> Result<Digest, RootfsError> {
     let mut hasher = Hasher::default();
     let mut said = serde_json::to_value(recipe).expect("recipes have string keys only");
     if let Value::Object(fields) = &mut said {
-        ["sources", "overlays", "files"].map(|field| fields.shift_remove(field));
+        for field in ["sources", "overlays", "files"] {
+            fields.shift_remove(field);
+        }
         if let Some(Value::Object(base)) = fields.get_mut("base") {
             base.shift_remove("mirror");
         }
@@ -32,7 +34,10 @@ pub fn recipe_digest(recipe: &Recipe) -> Result<Digest, RootfsError> {
     for file in &recipe.files {
         let mut entry = serde_json::to_value(file).expect("files have string keys only");
         if let FileContent::Source(path) = &file.content {
-            let digest = Digest::of_file(path).map_err(|source| RootfsError::Read { path: path.clone(), source })?;
+            let digest = Digest::of_file(path).map_err(|source| RootfsError::Read {
+                path: path.clone(),
+                source,
+            })?;
             entry["content"] = Value::String(digest.to_string());
         }
         hasher.field(entry.to_string().as_bytes());
@@ -46,8 +51,12 @@ pub fn build_key(recipe: &Recipe, recipe_digest: Digest, resolution: &Resolution
     let architecture = recipe.base.architecture;
     let resolution = serde_json::to_string(resolution).expect("resolutions have string keys only");
     let mut hasher = Hasher::default();
-    hasher.field(&FORMAT.to_le_bytes()).field(env!("CARGO_PKG_VERSION").as_bytes());
-    hasher.field(programs::init(architecture)).field(programs::job_runner(architecture));
+    hasher
+        .field(&FORMAT.to_le_bytes())
+        .field(env!("CARGO_PKG_VERSION").as_bytes());
+    hasher
+        .field(programs::init(architecture))
+        .field(programs::job_runner(architecture));
     hasher.field(recipe_digest.as_bytes()).field(resolution.as_bytes());
     hasher.finish()
 }

@@ -79,7 +79,8 @@ pub fn plan(recipe: &Recipe, digest: Digest, facts: &Facts) -> Plan {
     };
     let listed = |resolution: &Resolution| {
         let all = resolution.packages.iter().chain([&resolution.kernel]);
-        all.map(|package| format!("{} {}", package.name, package.version)).collect()
+        all.map(|package| format!("{} {}", package.name, package.version))
+            .collect()
     };
     Plan {
         plan: 1,

@@ -46,7 +46,9 @@ impl Pins {
 fn question(recipe: &Recipe) -> Digest {
     let base = &recipe.base;
     let mut hasher = Hasher::default();
-    hasher.field(base.suite.as_bytes()).field(base.architecture.debian().as_bytes());
+    hasher
+        .field(base.suite.as_bytes())
+        .field(base.architecture.debian().as_bytes());
     hasher.field(format!("{:?} {:?} {:?}", base.pockets, base.bootstrap, recipe.kernel.initrd).as_bytes());
     hasher.field(recipe.kernel.package.as_bytes());
     for names in [&base.components, &recipe.packages] {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use hpcvm::architecture::Architecture;
-use hpcvm::recipe::{Origins,
-    Base, Bootstrap, Bootstrapper, Compression, ImageOptions, Init, Initrd, Kernel, Recipe, RootKind, RunDefaults, Wrap,
+use hpcvm::recipe::{
+    Base, Bootstrap, Bootstrapper, Compression, ImageOptions, Init, Initrd, Kernel, Origins, Recipe, RootKind,
+    RunDefaults, Wrap,
 };
 use hpcvm::units::Bytes;
 

@@ -1,0 +1,70 @@
+//! Recipes named on the command line.
+
+use std::path::PathBuf;
+
+use super::{CliError, Context};
+use crate::diagnostic::{Blame, Diagnostic, Problem, Severity, render_json, render_text};
+use crate::recipe::{self, Recipe};
+
+/// A recipe has errors, which have been shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be built: {errors} error{}", path.display(), if *errors == 1 { "" } else { "s" })]
+struct UnusableRecipe {
+    path: PathBuf,
+    errors: usize,
+}
+
+impl Problem for UnusableRecipe {
+    fn code(&self) -> &'static str {
+        "HV0903"
+    }
+
+    fn blame(&self) -> Blame {
+        Blame::User
+    }
+}
+
+/// Which recipe, and which mirror its packages come from.
+#[derive(Debug, clap::Args)]
+pub(super) struct RecipeArgs {
+    /// The recipe's file
+    recipe: PathBuf,
+    /// Debian mirror to fetch packages from, before the recipe's and the host's own
+    #[arg(long, value_name = "URI", env = "HPCVM_MIRROR", hide_env_values = true)]
+    mirror: Option<String>,
+}
+
+impl RecipeArgs {
+    /// The recipe, understood and checked; what is wrong with it is shown.
+    pub(super) fn load(&self, context: &Context) -> Result<Recipe, CliError> {
+        let loaded = recipe::load(&self.recipe);
+        show(context, &loaded.diagnostics);
+        let errors = loaded
+            .diagnostics
+            .iter()
+            .filter(|found| found.severity == Severity::Error)
+            .count();
+        let unusable = || UnusableRecipe {
+            path: self.recipe.clone(),
+            errors,
+        };
+        let mut recipe = loaded.recipe.ok_or_else(unusable)?;
+        if let Some(mirror) = &self.mirror {
+            recipe.base.mirror = Some(mirror.clone());
+        }
+        Ok(recipe)
+    }
+}
+
+/// Shows diagnostics on standard error, as text or JSON.
+pub(super) fn show(context: &Context, diagnostics: &[Diagnostic]) {
+    if diagnostics.is_empty() {
+        return;
+    }
+    let text = if context.ui.json() {
+        render_json(diagnostics)
+    } else {
+        render_text(diagnostics, context.ui.stderr_style() == super::ui::Style::Ansi)
+    };
+    context.ui.complain(&text);
+}
