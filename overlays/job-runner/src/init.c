@@ -11,6 +11,7 @@
  *   hpcvm.rootfs=squashfs       its file system type; ext4 is mounted writable, others under an overlay
  *   hpcvm.init=PATH             what to start, by default the job runner
  *   hpcvm.load=GROUP[,GROUP]    module groups to load besides those found necessary
+ *   hpcvm.skip=GROUP[,GROUP]    module groups to leave out although a device calls for them
  *
  * /modules/plan has a line per module group: a name, the PCI matches that call for it ("-" for
  * always, "?" for only when asked, else VENDOR:FIRST-LAST or class:CLASS/MASK in hexadecimal,
@@ -167,8 +168,9 @@ static void load_module(const char *name)
 
 static void load_modules(void)
 {
-    char asked[256] = "";
+    char asked[256] = "", unwanted[256] = "";
     option("hpcvm.load", asked, sizeof asked);
+    option("hpcvm.skip", unwanted, sizeof unwanted);
     each_entry("/sys/bus/pci/devices", note_device, 0);
     if (read_file("/modules/plan", plan, sizeof plan) < 0)
         return;
@@ -183,6 +185,7 @@ static void load_modules(void)
         if (*match)
             match++;
         int wanted = *match == '-' || (*match != '?' && called_for(match)) || listed(word, asked);
+        wanted = wanted && !listed(word, unwanted);
         char *p = match;
         while (*p && *p != ' ')
             p++;
