@@ -99,23 +99,22 @@ fn with_job<T>(
 }
 
 fn text(plan: &plan::Plan) -> String {
-    let mut text = format!("{} (recipe {})\n", plan.name, plan.recipe.short());
+    let mut lines = vec![format!("{} (recipe {})", plan.name, plan.recipe.short())];
     for step in &plan.steps {
         let state = if step.cached { "cached" } else { "to do" };
-        let tools = if step.tools.is_empty() {
-            String::new()
-        } else {
-            format!("  [{}]", step.tools.join(" "))
+        let tools = match step.tools.as_slice() {
+            [] => String::new(),
+            tools => format!("  [{}]", tools.join(" ")),
         };
-        text += &format!("  {:<10} {state}  {}{tools}\n", step.name.name(), step.does);
+        lines.push(format!("  {:<10} {state}  {}{tools}", step.name.name(), step.does));
     }
-    match (&plan.image, &plan.packages) {
-        (Some(image), _) => text += &format!("nothing has changed: {}@{}\n", plan.name, image.short()),
-        (None, Some(packages)) => text += &format!("{} packages, known from an earlier build\n", packages.len()),
-        (None, None) => text += "which packages exactly, the archive will tell\n",
-    }
+    lines.push(match (&plan.image, &plan.packages) {
+        (Some(image), _) => format!("nothing has changed: {}@{}", plan.name, image.short()),
+        (None, Some(packages)) => format!("{} packages, known from an earlier build", packages.len()),
+        (None, None) => "which packages exactly, the archive will tell".to_owned(),
+    });
     if !plan.missing.is_empty() {
-        text += &format!("missing on this host: {}\n", plan.missing.join(" "));
+        lines.push(format!("missing on this host: {}", plan.missing.join(" ")));
     }
-    text
+    lines.join("\n") + "\n"
 }

@@ -19,6 +19,10 @@ use crate::timing::{Phase, Timeline};
 use crate::units::Bytes;
 
 /// Arguments of `hpcvm run`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
 #[derive(Debug, clap::Args)]
 #[command(
     trailing_var_arg = true,

@@ -28,7 +28,7 @@ impl Host {
         &self,
         invocation: &Invocation,
         log: &File,
-        descriptors: Vec<OwnedFd>,
+        descriptors: &[OwnedFd],
     ) -> Result<Child, ExecError> {
         let failed = |source| ExecError::Start {
             command: invocation.to_string(),
@@ -41,7 +41,7 @@ impl Host {
             .stderr(log.try_clone().map_err(failed)?);
         command.process_group(0);
         let parent = rustix::process::getpid();
-        let descriptors = out_of_the_way(&descriptors).map_err(failed)?;
+        let descriptors = out_of_the_way(descriptors).map_err(failed)?;
         // Held beyond spawn() by this vector; the closure only copies their numbers.
         let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         // SAFETY: between fork and exec the closure makes only system calls (prctl, getppid,
@@ -100,7 +100,7 @@ mod tests {
         let log = tempfile::tempfile().unwrap();
         let script = Invocation::new("bash").args(["-c", "head -c 3 <&100 >&101"]);
         let mut child = host
-            .spawn_tethered(&script, &log, vec![theirs.into(), others.into()])
+            .spawn_tethered(&script, &log, &[theirs.into(), others.into()])
             .unwrap();
         (&ours).write_all(b"abc").unwrap();
         let mut got = [0; 3];
@@ -114,7 +114,7 @@ mod tests {
         let host = Host::new("/usr/bin:/bin".into(), "/".into());
         let start = move || {
             let log = tempfile::tempfile().unwrap();
-            host.spawn_tethered(&Invocation::new("sleep").arg("60"), &log, vec![])
+            host.spawn_tethered(&Invocation::new("sleep").arg("60"), &log, &[])
                 .unwrap()
         };
         let mut child = std::thread::spawn(start).join().unwrap();

@@ -55,8 +55,7 @@ fn groups<'a>(
     };
     let occasion = |group: &ModuleGroup| match group.name {
         name if always.contains(&name) => Some(Occasion::Always),
-        "ext4" => Some(Occasion::Asked),
-        "vboxsf" => Some(Occasion::Asked),
+        "ext4" | "vboxsf" => Some(Occasion::Asked),
         "squashfs" | "overlay" | "erofs" => None,
         _ => Some(Occasion::Devices(group.pci)),
     };
@@ -80,11 +79,11 @@ fn plan_line(name: &str, occasion: &Occasion, files: &[ModuleFile]) -> String {
         Occasion::Asked => "?".to_owned(),
         Occasion::Devices(matches) => matches.iter().map(plan_match).collect::<Vec<_>>().join(","),
     };
-    let mut line = format!("{name} {when}");
-    for file in files {
-        line += &format!(" {}.ko", file.name);
-    }
-    line + "\n"
+    let files: String = files.iter().flat_map(|file| [" ", &file.name, ".ko"]).collect();
+    format!(
+        "{name} {when}{files}
+"
+    )
 }
 
 fn plan_match(pci: &PciMatch) -> String {
@@ -100,7 +99,7 @@ fn archive(init: &[u8], plan: &str, modules: BTreeMap<String, Vec<u8>>) -> Vec<u
     let mut append = |entry: &CpioEntry| {
         writer
             .append(entry)
-            .expect("short names and contents, written to memory")
+            .expect("short names and contents, written to memory");
     };
     for folder in ["dev", "lower", "modules", "proc", "root", "sys", "upper"] {
         append(&CpioEntry::new(folder, CpioKind::Directory, 0o755));
@@ -133,6 +132,18 @@ pub fn floor() -> Vec<u8> {
 mod tests {
     use super::*;
 
+    const ANY: &[PciMatch] = &[
+        PciMatch::Devices {
+            vendor: 0x1af4,
+            first: 0x1000,
+            last: 0x107f,
+        },
+        PciMatch::Class {
+            class: 0x01_06_01,
+            mask: 0xff_ff_ff,
+        },
+    ];
+
     #[test]
     fn a_plan_says_when_each_group_is_loaded() {
         let files = ["virtio_ring", "virtio_blk"].map(|name| ModuleFile {
@@ -140,17 +151,6 @@ mod tests {
             path: String::new(),
             bytes: Vec::new(),
         });
-        const ANY: &[PciMatch] = &[
-            PciMatch::Devices {
-                vendor: 0x1af4,
-                first: 0x1000,
-                last: 0x107f,
-            },
-            PciMatch::Class {
-                class: 0x01_06_01,
-                mask: 0xff_ff_ff,
-            },
-        ];
         for (occasion, line) in [
             (Occasion::Always, "g - virtio_ring.ko virtio_blk.ko\n"),
             (Occasion::Asked, "g ? virtio_ring.ko virtio_blk.ko\n"),

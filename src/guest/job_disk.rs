@@ -191,7 +191,9 @@ impl JobDescription {
         let identity = &self.identity;
         body.number(tag::UID, identity.uid);
         body.number(tag::GID, identity.gid);
-        identity.groups.iter().for_each(|&group| body.number(tag::GROUP, group));
+        for &group in &identity.groups {
+            body.number(tag::GROUP, group);
+        }
         body.string(tag::USER, identity.user.as_ref())?;
         body.string(tag::HOME, identity.home.as_ref())?;
         for argument in &self.command {
@@ -286,7 +288,9 @@ impl Body {
         // A part longer than 4 GiB makes the body too long, which is found before it is used.
         self.0
             .extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-        parts.iter().for_each(|part| self.0.extend_from_slice(part));
+        for part in parts {
+            self.0.extend_from_slice(part);
+        }
     }
 
     fn number(&mut self, tag: u16, number: u32) {

@@ -148,7 +148,6 @@ impl Problem for DiskError {
 /// partition, each at a whole mebibyte, both of the disk and of the file.
 ///
 /// The file appears at `target` whole or not at all; where the disk has zeros it has holes.
-#[expect(clippy::missing_panics_doc, reason = "write_with calls the closure or fails")]
 pub fn write_disk(
     boot_code: &[u8],
     boot: &BootImage,

@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn hostile_archives_leave_the_target_alone() {
         use EntryType::{Block, Link, Regular, Symlink};
-        let cases: [(&str, &[(&str, EntryType, &str)]); 6] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, EntryType, &'a str)]);
+        let cases: [Case<'_>; 6] = [
             ("without being asked", &[("other", Regular, "x")]),
             ("without being asked", &[("out/../../escape", Regular, "x")]),
             (

@@ -34,7 +34,7 @@ pub(super) fn write_archive(
             append(&mut builder, entry.path(), &guest, owner).map_err(|source| failed(entry.path(), source))?;
         }
     }
-    let finished = builder.into_inner().and_then(|file| file.flush());
+    let finished = builder.into_inner().and_then(Write::flush);
     finished.map_err(|source| LaunchError::Input {
         path: PathBuf::from("the job disk"),
         source,

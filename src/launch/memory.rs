@@ -22,7 +22,7 @@ pub(super) fn check(guest: Bytes) -> Result<(), LaunchError> {
     }
 }
 
-/// `MemAvailable` of proc_meminfo(5).
+/// `MemAvailable` of `proc_meminfo(5)`.
 fn available(meminfo: &str) -> Option<Bytes> {
     let line = meminfo.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;

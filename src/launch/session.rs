@@ -82,7 +82,8 @@ pub fn launch(
         source,
     })?;
     let invocation = Invocation::new(line.program).args(line.arguments);
-    let child = host.spawn_tethered(&invocation, &log, theirs)?;
+    let child = host.spawn_tethered(&invocation, &log, &theirs)?;
+    drop(theirs);
     timeline.mark(Phase::HypervisorStarted);
     let logs = Logs {
         hypervisor: log_path,

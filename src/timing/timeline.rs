@@ -114,15 +114,15 @@ impl Timeline {
     /// A table of what took how long, one line each, times in milliseconds.
     #[must_use]
     pub fn table(&self) -> String {
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let mut previous = Duration::ZERO;
-        let mut text = String::from("      at      took\n");
+        let mut lines = vec!["      at      took".to_owned()];
         for mark in &self.marks {
-            let took = mark.at.saturating_sub(previous);
-            let (at, took) = (mark.at.as_secs_f64() * 1e3, took.as_secs_f64() * 1e3);
-            text.push_str(&format!("{at:8.1}  {took:8.1} ms  {}\n", mark.phase.work()));
+            let (at, took) = (milliseconds(mark.at), milliseconds(mark.at.saturating_sub(previous)));
+            lines.push(format!("{at:8.1}  {took:8.1} ms  {}", mark.phase.work()));
             previous = mark.at;
         }
-        text
+        lines.join("\n") + "\n"
     }
 }
 
