@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
-use super::{CliError, Context, Exit, build, check, completions, doctor, image, man, run, schema};
+use super::{CliError, Context, Exit, build, check, completions, doctor, image, man, run, schema, test};
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
 #[derive(Debug, Parser)]
@@ -86,6 +86,8 @@ pub enum Verb {
     Build(build::Args),
     /// Run one job in a fresh VM of an image
     Run(Box<run::Args>),
+    /// Prove an image valid by its recipe's own commands, each in a fresh VM
+    Test(test::Args),
     /// Look at the images of the store
     Image(image::Args),
     /// Try what this host can do: tools, rights, hypervisors, space
@@ -106,6 +108,7 @@ impl Verb {
             Self::Plan(args) => build::run_plan(context, &args),
             Self::Build(args) => build::run(context, &args),
             Self::Run(args) => run::run(context, &args),
+            Self::Test(args) => test::run(context, &args),
             Self::Image(args) => image::run(context, args),
             Self::Doctor(args) => doctor::run(context, &args),
             Self::Schema(args) => schema::run(context, &args),

@@ -23,6 +23,7 @@ mod run;
 mod run_request;
 mod schema;
 mod step;
+mod test;
 mod ui;
 
 pub use arguments::{Arguments, Global, Verb, command};

@@ -213,7 +213,7 @@ fn streams() -> Streams {
 }
 
 /// The first signal asks the job to stop, a second one ends it at once.
-fn catch_signals() -> Receiver<Interrupt> {
+pub(super) fn catch_signals() -> Receiver<Interrupt> {
     let (tell, interrupts) = channel();
     // Refused only for signals that cannot be caught, which these can.
     if let Ok(signals) = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXCPU]) {

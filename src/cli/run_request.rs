@@ -78,7 +78,52 @@ const JOB_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/
 const BOOT_LIMIT: Duration = Duration::from_mins(3);
 const SERVICES_BOOT_LIMIT: Duration = Duration::from_mins(10);
 
-/// Puts the request together.
+/// A request for `command` with nothing shared and the image's own defaults.
+pub(super) fn plain(
+    context: &Context,
+    image: BootImage,
+    defaults: &RunDefaults,
+    accelerator: Accelerator,
+    command: Vec<OsString>,
+) -> LaunchRequest {
+    let own_init = image.init == Init::Services;
+    let identity = identity(defaults);
+    LaunchRequest {
+        start: start(Boot::Auto, image.direct),
+        accelerator,
+        memory: crate::units::Bytes(defaults.memory),
+        cpus: defaults.cpus,
+        job: JobRequest {
+            command,
+            environment: environment(context, &[], defaults, &identity, &image.name),
+            folder: None,
+            identity,
+            umask: current_umask(),
+            hostname: hostname(&image.name),
+        },
+        shares: Vec::new(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        scratch: None,
+        network: Network::None,
+        limits: Limits {
+            boot: if own_init { SERVICES_BOOT_LIMIT } else { BOOT_LIMIT },
+            job: None,
+            grace: Duration::from_secs(10),
+            power_off: if own_init {
+                Duration::from_mins(2)
+            } else {
+                Duration::from_secs(20)
+            },
+        },
+        console: None,
+        keep: false,
+        scratch_parent: context.places.scratch.clone(),
+        image,
+    }
+}
+
+/// The request that the arguments of `hpcvm run` make.
 pub(super) fn build(
     context: &Context,
     args: &Args,
@@ -86,59 +131,37 @@ pub(super) fn build(
     defaults: &RunDefaults,
     accelerator: Accelerator,
 ) -> Result<LaunchRequest, CliError> {
-    let cwd = if args.no_cwd {
-        None
-    } else {
-        Some(std::env::current_dir().map_err(ArgumentError::WorkingDirectory)?)
-    };
-    let own_init = image.init == Init::Services;
-    let mut shares: Vec<Share> = cwd.iter().map(|folder| same_path(folder)).collect();
-    for value in &args.share {
-        shares.push(share(value)?);
+    let mut request = plain(context, image, defaults, accelerator, args.command.clone());
+    if !args.no_cwd {
+        let folder = std::env::current_dir().map_err(ArgumentError::WorkingDirectory)?;
+        request.shares.push(same_path(&folder));
+        request.job.folder = Some(folder);
     }
-    let identity = identity(defaults);
-    Ok(LaunchRequest {
-        start: start(args.boot, image.direct),
-        accelerator,
-        memory: args.memory.unwrap_or(crate::units::Bytes(defaults.memory)),
-        cpus: args.cpus.unwrap_or(defaults.cpus),
-        job: JobRequest {
-            command: args.command.clone(),
-            environment: environment(context, args, defaults, &identity, &image.name),
-            folder: args.cwd.clone().or(cwd),
-            identity,
-            umask: current_umask(),
-            hostname: hostname(&image.name),
-        },
-        shares,
-        inputs: args.input.iter().map(|value| input(value)).collect::<Result<_, _>>()?,
-        outputs: args
-            .output
-            .iter()
-            .map(|value| output(value))
-            .collect::<Result<_, _>>()?,
-        scratch: args.scratch,
-        network: match args.net {
-            NetworkKind::None => Network::None,
-            NetworkKind::User => Network::User,
-        },
-        limits: Limits {
-            boot: args
-                .boot_timeout
-                .unwrap_or(if own_init { SERVICES_BOOT_LIMIT } else { BOOT_LIMIT }),
-            job: args.timeout,
-            grace: args.grace,
-            power_off: if own_init {
-                Duration::from_mins(2)
-            } else {
-                Duration::from_secs(20)
-            },
-        },
-        console: args.console.clone(),
-        keep: args.keep,
-        scratch_parent: context.places.scratch.clone(),
-        image,
-    })
+    for value in &args.share {
+        request.shares.push(share(value)?);
+    }
+    request.inputs = args.input.iter().map(|value| input(value)).collect::<Result<_, _>>()?;
+    request.outputs = args
+        .output
+        .iter()
+        .map(|value| output(value))
+        .collect::<Result<_, _>>()?;
+    request.job.folder = args.cwd.clone().or(request.job.folder);
+    request.job.environment = environment(context, &args.env, defaults, &request.job.identity, &request.image.name);
+    request.start = start(args.boot, request.image.direct);
+    request.memory = args.memory.unwrap_or(request.memory);
+    request.cpus = args.cpus.unwrap_or(request.cpus);
+    request.scratch = args.scratch;
+    request.network = match args.net {
+        NetworkKind::None => Network::None,
+        NetworkKind::User => Network::User,
+    };
+    request.limits.boot = args.boot_timeout.unwrap_or(request.limits.boot);
+    request.limits.job = args.timeout;
+    request.limits.grace = args.grace;
+    request.console.clone_from(&args.console);
+    request.keep = args.keep;
+    Ok(request)
 }
 
 fn start(boot: Boot, direct: bool) -> Start {
@@ -196,7 +219,7 @@ fn hostname(image: &str) -> String {
 /// The job's environment: made from nothing, then the recipe's, then the command line's.
 fn environment(
     context: &Context,
-    args: &Args,
+    wishes: &[OsString],
     defaults: &RunDefaults,
     identity: &Identity,
     image: &str,
@@ -218,7 +241,7 @@ fn environment(
             .iter()
             .map(|(name, value)| (name.into(), value.into())),
     );
-    for wish in &args.env {
+    for wish in wishes {
         match split(wish, b'=') {
             (name, Some(value)) => drop(variables.insert(name, value)),
             (name, None) => {
