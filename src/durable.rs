@@ -85,13 +85,21 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 /// A new folder for the user alone, beside `target`: a program can make a file in it that
 /// [`adopt`] then puts at `target`. It goes away with the value.
 pub fn scratch_beside(target: &Path) -> Result<TempDir, WriteError> {
+    private_folder_in(folder_of(target), ".hpcvm-").map_err(|source| WriteError {
+        path: target.to_owned(),
+        source,
+    })
+}
+
+/// Makes a folder of random name below `parent`, for the user alone (mode 0700 from its first
+/// moment); removed when dropped.
+pub fn private_folder_in(parent: &Path, prefix: &str) -> io::Result<TempDir> {
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     tempfile::Builder::new()
-        .prefix(".hpcvm-")
-        .tempdir_in(folder_of(target))
-        .map_err(|source| WriteError {
-            path: target.to_owned(),
-            source,
-        })
+        .prefix(prefix)
+        .rand_bytes(12)
+        .permissions(private)
+        .tempdir_in(parent)
 }
 
 /// Puts the finished file `made`, of the same file system, at `target`.

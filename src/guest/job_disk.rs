@@ -107,6 +107,16 @@ pub enum JobDiskError {
     /// There is no command.
     #[error("the job has no command")]
     NoCommand,
+    /// There are more of something than a guest keeps.
+    #[error("the job has {count} {what}; a guest takes at most {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// The guest's limit.
+        limit: usize,
+    },
     /// A string holds a NUL byte.
     #[error("{0:?} holds a NUL byte")]
     Nul(OsString),
@@ -141,6 +151,7 @@ impl JobDescription {
         if self.command.is_empty() {
             return Err(JobDiskError::NoCommand);
         }
+        self.check_counts()?;
         let mut body = Body::default();
         self.encode_machine(&mut body)?;
         self.encode_job(&mut body)?;
@@ -156,6 +167,21 @@ impl JobDescription {
         }
         disk.extend(body);
         Ok(disk)
+    }
+
+    /// The guest keeps records in arrays of these lengths (`job-runner.c`).
+    fn check_counts(&self) -> Result<(), JobDiskError> {
+        let counts = [
+            ("arguments", self.command.len(), 16383),
+            ("environment variables", self.environment.len(), 16383),
+            ("groups", self.identity.groups.len(), 256),
+            ("shared folders", self.shares.len(), 32),
+            ("outputs", self.outputs.len(), 255),
+        ];
+        match counts.into_iter().find(|(_, count, limit)| count > limit) {
+            Some((what, count, limit)) => Err(JobDiskError::TooMany { what, count, limit }),
+            None => Ok(()),
+        }
     }
 
     fn encode_machine(&self, body: &mut Body) -> Result<(), JobDiskError> {
@@ -448,6 +474,16 @@ mod tests {
             ..example()
         };
         assert!(matches!(long.encode(), Err(JobDiskError::TooLong(_))));
+        let many = JobDescription {
+            command: vec!["x".into(); 16384],
+            ..example()
+        };
+        let refused = JobDiskError::TooMany {
+            what: "arguments",
+            count: 16384,
+            limit: 16383,
+        };
+        assert_eq!(many.encode(), Err(refused));
     }
 
     #[test]

@@ -45,7 +45,7 @@ const TOOLS: [Tool; 15] = [
         version: None,
         ..tool("newuidmap", &[], Purpose::Build)
     },
-    tool("sqfstar", &["-version"], Purpose::Build),
+    tool("mksquashfs", &["-version"], Purpose::Build),
     tool("mke2fs", &["-V"], Purpose::Build),
     tool("debugfs", &["-V"], Purpose::Build),
     // Without arguments it tells its version and how it is used.

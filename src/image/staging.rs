@@ -19,10 +19,7 @@ pub struct Staging {
 
 impl Staging {
     pub(super) fn begin(store: Store, parent: &Path) -> Result<Self, StoreError> {
-        let folder = tempfile::Builder::new()
-            .prefix("image-")
-            .tempdir_in(parent)
-            .map_err(StoreError::io(parent))?;
+        let folder = durable::private_folder_in(parent, "image-").map_err(StoreError::io(parent))?;
         Ok(Self { store, folder })
     }
 

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::error::LaunchError;
 use super::request::Output;
+use crate::durable;
 use crate::guest::result_disk::TAR_OFFSET;
 
 /// Brings every output from the result disk at `disk` to its place on the host.
@@ -60,7 +61,7 @@ impl<'a> Parcel<'a> {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let folder = tempfile::Builder::new().prefix(".hpcvm-output-").tempdir_in(parent);
+        let folder = durable::private_folder_in(parent, ".hpcvm-output-");
         let folder = folder.map_err(|error| refused(&output.host, format!("cannot write beside it: {error}")))?;
         Ok(Self {
             output,
@@ -91,7 +92,13 @@ impl<'a> Parcel<'a> {
                 ));
             }
         }
-        let target = self.folder.path().join("content").join(below);
+        let content = self.folder.path().join("content");
+        // Joining nothing would add a slash, which only a folder may have.
+        let target = if below.as_os_str().is_empty() {
+            content
+        } else {
+            content.join(below)
+        };
         self.refuse_links_above(&target, &path)?;
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(|error| refused(&path, error.to_string()))?;

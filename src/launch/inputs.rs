@@ -1,5 +1,6 @@
 //! Input files on the job disk: a tar that the guest unpacks before the job starts.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,9 @@ pub(super) fn write_archive(
     owner: &Identity,
 ) -> Result<(), LaunchError> {
     let mut builder = Builder::new(out);
+    let mut made = BTreeSet::new();
     for input in inputs {
+        append_parents(&mut builder, &input.guest, folder, owner, &mut made)?;
         let failed = |path: &Path, source| LaunchError::Input {
             path: path.to_owned(),
             source,
@@ -41,6 +44,53 @@ pub(super) fn write_archive(
     })
 }
 
+/// Adds the folders that a relative guest path implies, so that they are the job's and not root's.
+fn append_parents(
+    builder: &mut Builder<&mut File>,
+    guest: &Path,
+    folder: &Path,
+    owner: &Identity,
+    made: &mut BTreeSet<PathBuf>,
+) -> Result<(), LaunchError> {
+    if guest.is_absolute() {
+        return Ok(());
+    }
+    let mut parents: Vec<&Path> = guest
+        .ancestors()
+        .skip(1)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    parents.reverse();
+    for parent in parents {
+        if made.insert(parent.to_owned()) {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_size(0);
+            header.set_mtime(0);
+            own(&mut header, owner)
+                .and_then(|()| {
+                    builder.append_data(
+                        &mut header,
+                        guest_path(&folder.join(parent), Path::new("")),
+                        io::empty(),
+                    )
+                })
+                .map_err(|source| LaunchError::Input {
+                    path: parent.to_owned(),
+                    source,
+                })?;
+        }
+    }
+    Ok(())
+}
+
+fn own(header: &mut Header, owner: &Identity) -> io::Result<()> {
+    header.set_uid(owner.uid.into());
+    header.set_gid(owner.gid.into());
+    header.set_username(&owner.user)
+}
+
 /// The name in the archive: relative to the guest's root.
 fn guest_path(base: &Path, below: &Path) -> PathBuf {
     let path = if below.as_os_str().is_empty() {
@@ -55,9 +105,7 @@ fn append(builder: &mut Builder<&mut File>, host: &Path, guest: &Path, owner: &I
     let metadata = fs::symlink_metadata(host)?;
     let mut header = Header::new_gnu();
     header.set_metadata(&metadata);
-    header.set_uid(owner.uid.into());
-    header.set_gid(owner.gid.into());
-    header.set_username(&owner.user)?;
+    own(&mut header, owner)?;
     if metadata.is_symlink() {
         header.set_size(0);
         return builder.append_link(&mut header, guest, fs::read_link(host)?);
@@ -92,7 +140,7 @@ mod tests {
         let mut archive = tempfile::tempfile().unwrap();
         let inputs = [Input {
             host: host.path().join("data"),
-            guest: "in".into(),
+            guest: "deep/in".into(),
         }];
         let owner = Identity {
             uid: 1234,
@@ -111,7 +159,15 @@ mod tests {
             );
             names.push(entry.path().unwrap().display().to_string());
         }
-        assert_eq!(names, ["home/job/in", "home/job/in/a b", "home/job/in/link"]);
+        assert_eq!(
+            names,
+            [
+                "home/job/deep",
+                "home/job/deep/in",
+                "home/job/deep/in/a b",
+                "home/job/deep/in/link"
+            ]
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::LaunchError;
+use crate::durable;
 
 const PREFIX: &str = "hpcvm-vm-";
 /// While its lock is not taken yet, a folder has this prefix.
@@ -33,11 +34,7 @@ impl ScratchFolder {
             path: parent.to_owned(),
             source,
         };
-        let new = tempfile::Builder::new()
-            .prefix(NEW_PREFIX)
-            .rand_bytes(12)
-            .tempdir_in(parent)
-            .map_err(failed)?;
+        let new = durable::private_folder_in(parent, NEW_PREFIX).map_err(failed)?;
         let lock = File::create_new(new.path().join(LOCK)).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let name = new

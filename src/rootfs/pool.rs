@@ -61,10 +61,7 @@ impl Pool {
             return Ok(0);
         }
         durable::create_private_folder(&self.folder)?;
-        let incoming = tempfile::Builder::new()
-            .prefix("incoming-")
-            .tempdir_in(&self.folder)
-            .map_err(writing(&self.folder))?;
+        let incoming = durable::private_folder_in(&self.folder, "incoming-").map_err(writing(&self.folder))?;
         download(runner, source, &missing, incoming.path())?;
         missing
             .par_iter()

@@ -457,28 +457,39 @@ static struct {
     int ended;
 } standard_input;
 
-static long open_port(const char *wanted)
+struct wanted_port {
+    const char *name;
+    long fd;
+};
+
+/* Opens the port NAME if it is the wanted one. */
+static long match_port(const char *port, void *context)
 {
+    struct wanted_port *wanted = context;
+    struct text path = {.length = 0};
     char name[64];
+    put(&path, "/sys/class/virtio-ports/");
+    put(&path, port);
+    put(&path, "/name");
+    long n = read_file(path.bytes, name, sizeof name);
+    if (n > 0 && name[n - 1] == '\n')
+        name[n - 1] = 0;
+    if (n <= 0 || !same(name, wanted->name))
+        return 0;
+    path.length = 0;
+    put(&path, "/dev/");
+    put(&path, port);
+    wanted->fd = sys(__NR_open, path.bytes, O_RDWR | O_NONBLOCK | O_CLOEXEC, 0);
+    return wanted->fd >= 0;
+}
+
+/* Waits for the port; its driver names ports some time after it was loaded. */
+static long open_port(const char *name)
+{
+    struct wanted_port wanted = {name, -1};
     for (int waited = 0; waited < 5000; waited++) {
-        for (char port = '1'; port <= '9'; port++) {
-            struct text path = {.length = 0};
-            char digit[2] = {port, 0};
-            put(&path, "/sys/class/virtio-ports/vport0p");
-            put(&path, digit);
-            put(&path, "/name");
-            long n = read_file(path.bytes, name, sizeof name);
-            if (n > 0 && name[n - 1] == '\n')
-                name[n - 1] = 0;
-            if (n <= 0 || !same(name, wanted))
-                continue;
-            path.length = 0;
-            put(&path, "/dev/vport0p");
-            put(&path, digit);
-            long fd = sys(__NR_open, path.bytes, O_RDWR | O_NONBLOCK | O_CLOEXEC, 0);
-            if (fd >= 0)
-                return fd;
-        }
+        if (each_entry("/sys/class/virtio-ports", match_port, &wanted))
+            return wanted.fd;
         sleep_ms(1);
     }
     return -1;
@@ -867,9 +878,12 @@ __attribute__((noreturn)) static void finish(const char *how, uint32_t state, ui
     tell(&t);
     while (control >= 0 && !acknowledged) {
         struct pollfd wait = {(int)control, POLLIN, 0};
-        if (sys(__NR_poll, &wait, 1, 10000) <= 0 || wait.revents & POLLHUP)
+        /* For as long as it takes: whoever reads the output may be slow, and the VM dies with its launcher. */
+        long ready = sys(__NR_poll, &wait, 1, -1);
+        if (ready > 0 && wait.revents & POLLIN)
+            read_orders();
+        else if (ready != -EINTR)
             break;
-        read_orders();
     }
     power_off();
 }

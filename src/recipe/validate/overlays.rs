@@ -23,7 +23,12 @@ pub(super) fn resolve(overlays: List<String>, report: &mut Report) -> Vec<Overla
             added.help("write the name of a folder beside the recipe or in ../overlays, without '/'");
             continue;
         }
-        let folder = find(&word, report);
+        // The source folder overlays/job-runner of hpcvm itself is not what a guest needs.
+        let folder = if word.value == BUILT_IN {
+            None
+        } else {
+            find(&word, report)
+        };
         if resolved.iter().all(|overlay| overlay.name != word.value) {
             let name = word.value;
             resolved.push(Overlay { name, folder });
@@ -42,15 +47,13 @@ fn find(word: &Word, report: &mut Report) -> Option<PathBuf> {
     let beside = recipe.parent().unwrap_or(Path::new(""));
     let candidates = [beside.join(&word.value), beside.join("../overlays").join(&word.value)];
     let found = candidates.iter().find(|folder| folder.is_dir()).cloned();
-    match &found {
-        Some(folder) => check_entries(word, folder, report),
-        None if word.value == BUILT_IN => {}
-        None => {
-            let [first, second] = candidates.map(|folder| quoted(&folder.display().to_string()));
-            let message = format!("there is no overlay {}", quoted(&word.value));
-            let added = report.add(&word.place, codes::OVERLAY_MISSING, message);
-            added.help(format!("make a folder {first} or {second}"));
-        }
+    if let Some(folder) = &found {
+        check_entries(word, folder, report);
+    } else {
+        let [first, second] = candidates.map(|folder| quoted(&folder.display().to_string()));
+        let message = format!("there is no overlay {}", quoted(&word.value));
+        let added = report.add(&word.place, codes::OVERLAY_MISSING, message);
+        added.help(format!("make a folder {first} or {second}"));
     }
     found
 }
