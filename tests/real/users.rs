@@ -76,6 +76,8 @@ fn a_user_with_sub_ids_builds_a_configured_image() {
             etc.join(name).display()
         ));
     }
+    script.push("exec \"$@\"".to_owned());
+    let script = script.concat();
     let place = place
         .owned_by(USER)
         .within(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
