@@ -4,7 +4,7 @@
 //! on a file inside for as long as it lives, and the kernel drops it however the launcher dies.
 
 use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ impl ScratchFolder {
         let new = tempfile::Builder::new()
             .prefix(NEW_PREFIX)
             .rand_bytes(12)
+            // Without this the process's mask decides.
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(failed)?;
         let lock = File::create_new(new.path().join(LOCK)).map_err(failed)?;
@@ -114,8 +116,6 @@ fn is_unlocked(lock: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -94,14 +94,13 @@ fn inputs_and_outputs_of_any_name_are_copied() {
     place.write("results/old", "kept\n");
     // Copies in the guest: neither the working directory nor what the host has is touched.
     let script =
-        "cd; ls -A; in/link; cat -- single; mkdir -p out/empty; cp -a in out/; echo new > out/old; echo last > -last";
+        "ls -A; in/link; cat -- single; mkdir -p out/empty; cp -a in out/; echo new > out/old; echo last > -last";
     let words = [
         "run",
         "--no-cwd",
         "--input",
         "in",
-        "--input",
-        "-single:single",
+        "--input=-single:single",
         "--output",
         "out:results",
         "--output",

@@ -1,6 +1,7 @@
 //! What a VM is given: processors, memory, disks, network, time.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use super::harness::wait_until;
 use super::images::{MINIMAL, minimal};
@@ -115,6 +116,8 @@ fn console_report_and_private_folder_are_kept_when_asked_for() {
         .map(|entry| entry.unwrap().path())
         .collect();
     assert_eq!(kept.len(), 1, "{kept:?}");
+    let mode = fs::metadata(&kept[0]).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "what a job is given is its user's business only");
     assert!(kept[0].join("job.disk").exists() && kept[0].join("result.disk").exists());
     assert!(
         told.err().contains(kept[0].to_str().unwrap()),
