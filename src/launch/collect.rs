@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, EntryType};
@@ -60,7 +61,10 @@ impl<'a> Parcel<'a> {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let folder = tempfile::Builder::new().prefix(".hpcvm-output-").tempdir_in(parent);
+        let folder = tempfile::Builder::new()
+            .prefix(".hpcvm-output-")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(parent);
         let folder = folder.map_err(|error| refused(&output.host, format!("cannot write beside it: {error}")))?;
         Ok(Self {
             output,

@@ -47,8 +47,8 @@ fn a_vm_that_does_not_fit_is_refused() {
 #[test]
 fn a_guest_without_memory_for_its_job_ends() {
     let place = minimal();
-    // tail keeps what it has read: it needs more than there is.
-    let told = place.run(MINIMAL, &["--memory", "64M"], "tail -c 400000000 /dev/zero | wc -c");
+    // tail keeps all it has read, and this has no end.
+    let told = place.run(MINIMAL, &["--memory", "64M"], "tail -c 400000000 /dev/zero");
     assert_ne!(told.code(), 0, "{}", told.out());
     place.nothing_left();
 }

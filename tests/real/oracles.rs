@@ -50,7 +50,7 @@ fn fsck_finds_the_boot_partition_sound() {
     let place = minimal();
     let boot = cut(&place, MINIMAL, "boot");
     tool("fsck.vfat", words(&["-n", "-v"], &boot));
-    let listed = tool("mdir", words(&["-b", "-i"], &boot));
+    let listed = tool("mdir", words(&["-a", "-b", "-i"], &boot));
     for name in ["kernel", "initrd", "ldlinux.sys", "syslinux.cfg"] {
         assert!(listed.to_lowercase().contains(name), "{name}: {listed}");
     }
