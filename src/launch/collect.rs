@@ -77,7 +77,7 @@ impl<'a> Parcel<'a> {
     }
 
     fn unpack(&mut self, entry: &mut tar::Entry<'_, File>, below: &Path) -> Result<(), LaunchError> {
-        let path = self.output.guest.join(below);
+        let path = joined(&self.output.guest, below);
         match entry.header().entry_type() {
             EntryType::Regular
             | EntryType::Directory
@@ -92,20 +92,14 @@ impl<'a> Parcel<'a> {
                 ));
             }
         }
-        let content = self.folder.path().join("content");
-        // Joining nothing would add a slash, which only a folder may have.
-        let target = if below.as_os_str().is_empty() {
-            content
-        } else {
-            content.join(below)
-        };
+        let target = joined(&self.folder.path().join("content"), below);
         self.refuse_links_above(&target, &path)?;
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(|error| refused(&path, error.to_string()))?;
         }
         entry
             .unpack(&target)
-            .map_err(|error| refused(&path, error.to_string()))?;
+            .map_err(|error| refused(&path, root_cause(&error)))?;
         self.arrived = true;
         Ok(())
     }
@@ -133,6 +127,24 @@ impl<'a> Parcel<'a> {
         }
         let result = move_over(&self.folder.path().join("content"), &self.output.host);
         result.map_err(|error| refused(&self.output.host, error.to_string()))
+    }
+}
+
+/// What the operating system said below the names of temporary files, which mean nothing to the user.
+fn root_cause(error: &io::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// `below` under `base`; `Path::join` of nothing would name a folder, with a slash at its end.
+fn joined(base: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() {
+        base.to_owned()
+    } else {
+        base.join(below)
     }
 }
 

@@ -11,7 +11,10 @@ pub(super) struct Logs {
     pub(super) console: PathBuf,
 }
 
-/// The last lines of a log, for an error message.
+/// What a Linux kernel says first when it gives up; the registers and calls after it push it out of sight.
+const PANIC: &str = "Kernel panic";
+
+/// The last lines of a log, for an error message, and before them why the kernel gave up.
 pub(super) fn last_lines(path: &Path, count: usize) -> String {
     const WINDOW: u64 = 8192;
     let read = || -> std::io::Result<Vec<u8>> {
@@ -29,5 +32,7 @@ pub(super) fn last_lines(path: &Path, count: usize) -> String {
         .filter(|c| *c == '\n' || !c.is_control())
         .collect();
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
+    let (before, last) = lines.split_at(lines.len().saturating_sub(count));
+    let panic = before.iter().rfind(|line| line.contains(PANIC));
+    panic.into_iter().chain(last).copied().collect::<Vec<_>>().join("\n")
 }

@@ -266,7 +266,11 @@ fn write_job_disk(request: &LaunchRequest, path: &Path) -> Result<(), LaunchErro
     let mut end = INPUT_OFFSET;
     if !request.inputs.is_empty() {
         disk.seek(SeekFrom::Start(INPUT_OFFSET)).map_err(failed)?;
-        inputs::write_archive(&mut disk, &request.inputs, &job_folder(request), &request.job.identity)?;
+        let written = inputs::write_archive(&mut disk, &request.inputs, &job_folder(request), &request.job.identity);
+        written.map_err(|error| match error {
+            LaunchError::Input { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => failed(source),
+            other => other,
+        })?;
         end = disk.stream_position().map_err(failed)?;
         job.input = Some(InputArchive {
             offset: INPUT_OFFSET,

@@ -65,6 +65,7 @@ impl Drop for ScratchFolder {
         if self.keep {
             // Without its lock file the folder is no left-over to anyone.
             let _ = fs::remove_file(self.path.join(LOCK));
+            tracing::warn!(folder = %self.path.display(), "the launch's private folder is kept");
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
             tracing::warn!(folder = %self.path.display(), %error, "cannot remove the launch's private folder");
         }
@@ -111,8 +112,6 @@ fn is_unlocked(lock: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

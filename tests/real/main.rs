@@ -1,0 +1,16 @@
+//! Builds real images from a Debian mirror and boots them in real virtual machines, as users do.
+//!
+//! Images and packages are kept between runs in `HPCVM_TEST_CACHE` (see [`harness::cache`]).
+
+mod boots;
+mod builds;
+mod ends;
+mod failures;
+mod files;
+mod harness;
+mod images;
+mod jobs;
+mod limits;
+mod oracles;
+mod signals;
+mod users;
