@@ -11,7 +11,7 @@ use crate::guest::kernel_package::KernelPackage;
 use crate::guest::wrap::wrap;
 use crate::image::{INITRD_FILE, KERNEL_FILE, Staging};
 use crate::plan::StepKind;
-use crate::recipe::{Initrd, Recipe, RootKind};
+use crate::recipe::{Initrd, Recipe};
 use crate::rootfs::pool::Pool;
 use crate::rootfs::resolve::Resolution;
 use crate::rootfs::tree::Kind;
@@ -20,14 +20,9 @@ use crate::rootfs::tree::Kind;
 /// the self-tests and bus scans that cost 1.5 s under emulation (ARCHITECTURE.md, "Cold start").
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 cryptomgr.notests noisapnp";
 /// What Debian's own boot loader configuration starts a guest with, plus the console. Debian
-/// mounts the root file system read-only and lets `/etc/fstab` make it writable; an image has no
-/// such file, and a guest whose root stays read-only cannot start most services.
-const fn stock_command_line(root: RootKind) -> &'static str {
-    match root {
-        RootKind::ReadOnly => "ro quiet console=ttyS0",
-        RootKind::Writable => "rw quiet console=ttyS0",
-    }
-}
+/// mounts the root file system read-only and lets `/etc/fstab` make it writable: an image has no
+/// such file, and most services cannot start on a root that stays read-only.
+const STOCK_COMMAND_LINE: &str = "rw quiet console=ttyS0";
 
 /// The kernel an image boots; its files stand in the staging folder.
 #[derive(Debug)]
@@ -113,7 +108,7 @@ pub(super) fn debian(
     debug_assert!(resolution.kernel.name.ends_with(&release));
     Ok(BootKernel {
         release,
-        command_line: command_line(stock_command_line(recipe.image.root), recipe),
+        command_line: command_line(STOCK_COMMAND_LINE, recipe),
     })
 }
 
