@@ -104,6 +104,19 @@ mod tests {
             (2, Floor, 1.1),
             (2, Direct, 1.32),
         ]);
-        insta::assert_snapshot!(render(&report), @r"");
+        insta::assert_snapshot!(render(&report), @r"
+        TO FIRST LINE  N    MEDIAN       MIN       MAX  SPREAD       CPU    TO END
+        floor          2   1.050 s   1.000 s   1.100 s    10 %   0.525 s   1.550 s
+        direct         2   1.310 s   1.300 s   1.320 s     2 %   0.655 s   1.810 s
+        bios           1   1.900 s   1.900 s   1.900 s     0 %   0.950 s   2.400 s
+        baseline       1  41.250 s  41.250 s  41.250 s     0 %  20.625 s  41.750 s
+
+        RATIO              N  MEDIANS  PAIRED    CPU        WANTED
+        direct / floor     2     1.25    1.25   1.25  at most 1.35
+        bios / floor       1     1.81    1.90   1.81   at most 2.0
+        baseline / direct  1    31.49   31.73  31.49   at least 18
+
+        2 cores, A processor; load before 0.10; QEMU emulator version 7.2 (tcg); minimal-i386@2d711642b726
+        ");
     }
 }

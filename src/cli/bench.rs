@@ -76,7 +76,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         folder: folder.path(),
     };
     let steps = Steps::new(&context.ui);
-    steps.step("cold", &format!("{} rounds after one to warm up", args.runs));
+    steps.step("cold", &format!("{} launches of each, after one to warm up", args.runs));
     let report = cold.run(&context.host, |report, launch| -> Result<(), CliError> {
         steps.step("cold", &told(launch));
         keep(args, report)
