@@ -23,9 +23,9 @@ const JOB_LINE: &str = "hpcvm-bench";
 /// What [`initrd::floor`] prints.
 const FLOOR_LINE: &str = "floor";
 /// The floor takes a second or two; a host that needs more than this is no place to measure.
-const FLOOR_LIMIT: Duration = Duration::from_secs(120);
+const FLOOR_LIMIT: Duration = Duration::from_mins(2);
 /// A baseline takes most of a minute on a quiet host.
-const RUN_LIMIT: Duration = Duration::from_secs(900);
+const RUN_LIMIT: Duration = Duration::from_mins(15);
 
 /// What is launched, how often, and with what.
 #[derive(Clone, Debug)]

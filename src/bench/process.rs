@@ -175,7 +175,7 @@ mod tests {
         measure(&host, &Invocation::new("sh").args(["-c", script]), "now", limit)
     }
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[test]
     fn the_line_and_the_end_are_timed() {
