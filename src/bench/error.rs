@@ -17,6 +17,8 @@ pub enum BenchError {
     Image {
         /// The image as asked for.
         name: String,
+        /// Whether it is the one compared with, which can be left out.
+        is_baseline: bool,
         /// What the store said.
         source: Box<StoreError>,
     },
@@ -92,8 +94,17 @@ impl Problem for BenchError {
 
     fn help(&self) -> Option<String> {
         match self {
-            Self::Image { name, source } if matches!(**source, StoreError::NotFound { .. }) => Some(format!(
-                "build it: hpcvm build recipes/{name}.yaml (--baseline-runs 0 leaves the baseline out)"
+            Self::Image {
+                name,
+                is_baseline,
+                source,
+            } if matches!(**source, StoreError::NotFound { .. }) => Some(format!(
+                "build it: hpcvm build recipes/{name}.yaml{}",
+                if *is_baseline {
+                    ", or leave it out with --baseline-runs 0"
+                } else {
+                    ""
+                }
             )),
             Self::Image { source, .. } => source.help(),
             Self::Launch { .. } => Some("run the command above by itself".to_owned()),
@@ -111,16 +122,25 @@ mod tests {
 
     #[test]
     fn a_missing_image_comes_with_the_command_that_builds_it() {
-        let error = BenchError::Image {
-            name: "minimal-i386".to_owned(),
-            source: Box::new(StoreError::NotFound {
-                reference: "minimal-i386".to_owned(),
-                store: "/store".into(),
-                near: Vec::new(),
-            }),
-        };
-        assert_eq!(error.code(), "HV1101");
-        assert!(error.help().unwrap().contains("hpcvm build recipes/minimal-i386.yaml"));
+        for (is_baseline, help) in [
+            (false, "build it: hpcvm build recipes/debian.yaml"),
+            (
+                true,
+                "build it: hpcvm build recipes/debian.yaml, or leave it out with --baseline-runs 0",
+            ),
+        ] {
+            let error = BenchError::Image {
+                name: "debian".to_owned(),
+                is_baseline,
+                source: Box::new(StoreError::NotFound {
+                    reference: "debian".to_owned(),
+                    store: "/store".into(),
+                    near: Vec::new(),
+                }),
+            };
+            assert_eq!(error.code(), "HV1101");
+            assert_eq!(error.help().as_deref(), Some(help));
+        }
     }
 
     #[test]

@@ -56,9 +56,9 @@ struct ColdArgs {
 /// Measures.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let What::Cold(args) = &args.what;
-    let image = find(context, &args.image)?;
+    let image = find(context, &args.image, false)?;
     let baseline = (args.baseline_runs > 0)
-        .then(|| find(context, &args.baseline))
+        .then(|| find(context, &args.baseline, true))
         .transpose()?;
     let program = std::env::current_exe().map_err(BenchError::io("this program's own file"))?;
     let folder = tempfile::Builder::new()
@@ -90,9 +90,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn find(context: &Context, name: &str) -> Result<StoredImage, BenchError> {
+fn find(context: &Context, name: &str, is_baseline: bool) -> Result<StoredImage, BenchError> {
     context.store().find(name).map_err(|source| BenchError::Image {
         name: name.to_owned(),
+        is_baseline,
         source: Box::new(source),
     })
 }
