@@ -7,6 +7,7 @@
 //! The library neither prints, nor exits, nor reads the environment: [`cli`] does.
 
 pub mod architecture;
+pub mod bench;
 pub mod build;
 pub mod cli;
 pub mod diagnostic;

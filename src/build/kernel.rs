@@ -19,8 +19,10 @@ use crate::rootfs::tree::Kind;
 /// What hpcvm's own guests start with: quiet on the serial console, ended by a panic, without
 /// the self-tests and bus scans that cost 1.5 s under emulation (ARCHITECTURE.md, "Cold start").
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 cryptomgr.notests noisapnp";
-/// What Debian's own boot loader configuration starts a guest with, plus the console.
-const STOCK_COMMAND_LINE: &str = "ro quiet console=ttyS0";
+/// What Debian's own boot loader configuration starts a guest with, plus the console. Debian
+/// mounts the root file system read-only and lets `/etc/fstab` make it writable: an image has no
+/// such file, and most services cannot start on a root that stays read-only.
+const STOCK_COMMAND_LINE: &str = "rw quiet console=ttyS0";
 
 /// The kernel an image boots; its files stand in the staging folder.
 #[derive(Debug)]

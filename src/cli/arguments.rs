@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
-use super::{CliError, Context, Exit, build, check, completions, doctor, image, man, run, schema, test};
+use super::{CliError, Context, Exit, bench, build, check, completions, doctor, image, man, run, schema, test};
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
 #[derive(Debug, Parser)]
@@ -90,6 +90,8 @@ pub enum Verb {
     Test(test::Args),
     /// Look at the images of the store
     Image(image::Args),
+    /// Measure how long launches take on this host
+    Bench(bench::Args),
     /// Try what this host can do: tools, rights, hypervisors, space
     Doctor(doctor::Args),
     /// Print the JSON Schema of recipes
@@ -110,6 +112,7 @@ impl Verb {
             Self::Run(args) => run::run(context, &args),
             Self::Test(args) => test::run(context, &args),
             Self::Image(args) => image::run(context, args),
+            Self::Bench(args) => bench::run(context, &args),
             Self::Doctor(args) => doctor::run(context, &args),
             Self::Schema(args) => schema::run(context, &args),
             Self::Completions(args) => completions::run(context, &args),

@@ -5,6 +5,7 @@
 
 mod accelerator;
 mod arguments;
+mod bench;
 mod build;
 mod check;
 mod completions;

@@ -1,0 +1,225 @@
+//! Cold starts: from nothing to the first line of a job's output.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::BenchError;
+use super::machine::{self, Facts};
+use super::process::{Measured, measure};
+use super::report::{Launch, Launched, Report};
+use super::subject::{Subject, Turn, turns};
+use crate::durable;
+use crate::exec::{Host, Invocation};
+use crate::guest::initrd;
+use crate::hypervisor::accelerator::Accelerator;
+use crate::hypervisor::machine::{Boot, Machine, Network};
+use crate::hypervisor::qemu;
+use crate::image::{KERNEL_FILE, StoredImage};
+use crate::units::Bytes;
+
+/// What the job prints.
+const JOB_LINE: &str = "hpcvm-bench";
+/// What [`initrd::floor`] prints.
+const FLOOR_LINE: &str = "floor";
+/// The floor takes a second or two; a host that needs more than this is no place to measure.
+const FLOOR_LIMIT: Duration = Duration::from_mins(2);
+/// A baseline takes most of a minute on a quiet host.
+const RUN_LIMIT: Duration = Duration::from_mins(15);
+
+/// What is launched, how often, and with what.
+#[derive(Clone, Debug)]
+pub struct ColdStarts<'a> {
+    /// The hpcvm to launch with.
+    pub program: &'a Path,
+    /// Options of that program that name its folders.
+    pub options: &'a [OsString],
+    /// The image measured.
+    pub image: &'a StoredImage,
+    /// The image compared with; without one it is left out.
+    pub baseline: Option<&'a StoredImage>,
+    /// Launches of each subject but the baseline.
+    pub runs: u32,
+    /// Launches of the baseline.
+    pub baseline_runs: u32,
+    /// What executes the guests' instructions.
+    pub accelerator: Accelerator,
+    /// An empty private folder: the jobs' working directory and the clones' place.
+    pub folder: &'a Path,
+}
+
+impl ColdStarts<'_> {
+    /// Makes all launches in turn and gives `report` what is found after each, the next turn
+    /// with it.
+    pub fn run<E: From<BenchError>>(
+        &self,
+        host: &Host,
+        mut report_to: impl FnMut(&Report, &Launch) -> Result<(), E>,
+    ) -> Result<Report, E> {
+        let floor = self.floor_initrd()?;
+        let architecture = self.image.manifest.architecture;
+        let launched = |image: &&StoredImage| Launched {
+            name: image.manifest.name.clone(),
+            digest: image.digest,
+        };
+        let mut report = Report {
+            machine: Facts::gather(host, architecture, self.accelerator).map_err(BenchError::from)?,
+            images: [Some(self.image), self.baseline]
+                .iter()
+                .flatten()
+                .map(launched)
+                .collect(),
+            launches: Vec::new(),
+        };
+        for turn in self.turns() {
+            let load = machine::load();
+            let measured = self.launch(host, turn.1, &floor)?;
+            let launch = launch(turn, &measured, load);
+            report.launches.push(launch);
+            report_to(&report, &launch)?;
+        }
+        Ok(report)
+    }
+
+    fn turns(&self) -> Vec<Turn> {
+        turns(self.runs, if self.baseline.is_some() { self.baseline_runs } else { 0 })
+    }
+
+    fn launch(&self, host: &Host, subject: Subject, floor: &Path) -> Result<Measured, BenchError> {
+        let job = |image: &StoredImage, boot: &str| {
+            let invocation = self.job(image, boot);
+            measure(host, &invocation, JOB_LINE, RUN_LIMIT)
+        };
+        match (subject, self.baseline) {
+            (Subject::Floor, _) => measure(host, &self.floor(floor)?, FLOOR_LINE, FLOOR_LIMIT),
+            (Subject::Direct, _) => job(self.image, "direct"),
+            (Subject::Bios, _) => job(self.image, "bios"),
+            (Subject::Baseline, baseline) => job(baseline.unwrap_or(self.image), "auto"),
+        }
+    }
+
+    /// A job as a user runs it, its working directory shared.
+    fn job(&self, image: &StoredImage, boot: &str) -> Invocation {
+        Invocation::new(self.program)
+            .args(self.options)
+            .args(["--quiet", "run", "--boot", boot, "--accel", self.accelerator.qemu()])
+            .arg(&image.folder)
+            .args(["--", "echo", JOB_LINE])
+            .env("TMPDIR", self.folder)
+            .current_dir(self.folder)
+    }
+
+    /// The image's kernel in the same machine, less what hpcvm adds to it.
+    fn floor(&self, floor: &Path) -> Result<Invocation, BenchError> {
+        let manifest = &self.image.manifest;
+        let mut command_line = manifest.kernel.command_line.clone();
+        // As the launcher does it.
+        if manifest.run.cpus == 1 && self.accelerator == Accelerator::Tcg {
+            command_line += " nolapic_timer";
+        }
+        let line = qemu::command_line(&Machine {
+            architecture: manifest.architecture,
+            accelerator: self.accelerator,
+            memory: Bytes(manifest.run.memory),
+            cpus: manifest.run.cpus,
+            boot: Boot::Direct {
+                kernel: self.image.path(KERNEL_FILE),
+                initrd: floor.to_owned(),
+                command_line,
+            },
+            disks: Vec::new(),
+            shares: Vec::new(),
+            network: Network::None,
+            // The pipe that is watched.
+            console: "/dev/stdout".into(),
+            ports: Vec::new(),
+        })?;
+        Ok(Invocation::new(line.program)
+            .args(line.arguments)
+            .current_dir(self.folder))
+    }
+
+    fn floor_initrd(&self) -> Result<PathBuf, BenchError> {
+        let path = self.folder.join("floor-initrd");
+        durable::write(&path, &initrd::floor()).map_err(|error| BenchError::Io {
+            path: error.path,
+            source: error.source,
+        })?;
+        Ok(path)
+    }
+}
+
+fn launch((round, subject): Turn, measured: &Measured, load: Option<f64>) -> Launch {
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+    Launch {
+        round,
+        subject,
+        first_line: measured.first_line.as_secs_f64(),
+        total: measured.total.as_secs_f64(),
+        cpu_first_line: seconds(measured.cpu_first_line),
+        cpu_total: seconds(measured.cpu_total),
+        load,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::image::manifest::tests::{ARTEFACTS, manifest};
+
+    fn image() -> StoredImage {
+        StoredImage {
+            digest: Digest::of(b"x"),
+            folder: "/store/images/x".into(),
+            manifest: manifest("minimal-i386", &ARTEFACTS),
+        }
+    }
+
+    fn cold<'a>(image: &'a StoredImage, folder: &'a Path, options: &'a [OsString]) -> ColdStarts<'a> {
+        ColdStarts {
+            program: Path::new("/bin/hpcvm"),
+            options,
+            image,
+            baseline: None,
+            runs: 1,
+            baseline_runs: 3,
+            accelerator: Accelerator::Tcg,
+            folder,
+        }
+    }
+
+    #[test]
+    fn jobs_are_launched_as_users_launch_them() {
+        let image = image();
+        let options = ["--store".into(), "/store".into()];
+        let cold = cold(&image, Path::new("/tmp/b"), &options);
+        assert_eq!(
+            cold.job(&image, "bios").to_string(),
+            "TMPDIR=/tmp/b /bin/hpcvm --store /store --quiet run --boot bios --accel tcg /store/images/x -- echo hpcvm-bench"
+        );
+    }
+
+    #[test]
+    fn the_floor_has_the_images_kernel_and_command_line() {
+        let image = image();
+        let cold = cold(&image, Path::new("/tmp/b"), &[]);
+        let line = cold.floor(Path::new("/tmp/b/floor-initrd")).unwrap().to_string();
+        for part in [
+            "-kernel /store/images/x/kernel -initrd /tmp/b/floor-initrd",
+            "quiet nolapic_timer'",
+            "path=/dev/stdout",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!line.contains("virtio-blk"), "{line}");
+    }
+
+    #[test]
+    fn without_a_baseline_there_is_no_turn_for_it() {
+        let image = image();
+        let subjects = cold(&image, Path::new("/tmp/b"), &[]).turns();
+        assert!(subjects.iter().all(|(_, subject)| *subject != Subject::Baseline));
+        assert_eq!(subjects.len(), 6);
+    }
+}

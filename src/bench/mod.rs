@@ -1,0 +1,16 @@
+//! How long launches take, measured from outside: processes are started and watched, nothing
+//! inside hpcvm is asked.
+//!
+//! [`cold`] runs the launches in turn, [`process`] measures one, [`statistics`] and [`report`]
+//! make figures of them. `docs/benchmarks.md` says how to read those. Nothing here judges.
+
+pub mod cold;
+mod error;
+pub mod machine;
+pub mod process;
+pub mod report;
+pub mod statistics;
+pub mod subject;
+pub mod table;
+
+pub use error::BenchError;

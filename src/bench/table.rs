@@ -1,0 +1,122 @@
+//! The figures of a benchmark as tables for a reader.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::report::{Figures, Ratio, Report};
+use super::statistics::Summary;
+
+/// The tables: what was measured, how it compares, on what.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let machine = &report.machine;
+    let load = machine
+        .load_before
+        .map_or("unknown".to_owned(), |load| format!("{load:.2}"));
+    let images: Vec<String> = report
+        .images
+        .iter()
+        .map(|image| format!("{}@{}", image.name, image.digest.short()))
+        .collect();
+    format!(
+        "{}\n{}\n{} cores, {}; load before {load}; {} ({}); {}\n",
+        figures(&report.figures()),
+        ratios(&report.ratios()),
+        machine.cores,
+        machine.processor,
+        machine.qemu,
+        machine.accelerator.qemu(),
+        images.join(", ")
+    )
+}
+
+fn figures(figures: &[Figures]) -> String {
+    let header = ["TO FIRST LINE", "N", "MEDIAN", "MIN", "MAX", "SPREAD", "CPU", "TO END"];
+    let row = |one: &Figures| {
+        let first = &one.first_line;
+        let median = |summary: Option<Summary>| seconds(summary.map(|summary| summary.median));
+        vec![
+            one.subject.to_string(),
+            first.count.to_string(),
+            seconds(Some(first.median)),
+            seconds(Some(first.min)),
+            seconds(Some(first.max)),
+            format!("{:.0} %", first.spread * 100.0),
+            median(one.cpu_first_line),
+            median(one.total),
+        ]
+    };
+    table(&header, figures.iter().map(row))
+}
+
+fn ratios(ratios: &[Ratio]) -> String {
+    let header = ["RATIO", "N", "MEDIANS", "PAIRED", "CPU", "WANTED"];
+    let row = |one: &Ratio| {
+        vec![
+            format!("{} / {}", one.comparison.above, one.comparison.below),
+            one.pairs.to_string(),
+            factor(one.of_medians),
+            factor(one.paired),
+            factor(one.of_cpu),
+            one.comparison.target.to_owned(),
+        ]
+    };
+    table(&header, ratios.iter().map(row))
+}
+
+fn seconds(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.3} s"))
+}
+
+fn factor(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.2}"))
+}
+
+/// Numbers to the right, two blanks between columns.
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.to_vec());
+    table.add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if index > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::report;
+    use super::super::subject::Subject::{Baseline, Bios, Direct, Floor};
+    use super::*;
+
+    #[test]
+    fn figures_stand_in_columns() {
+        let report = report(&[
+            (1, Floor, 1.0),
+            (1, Direct, 1.3),
+            (1, Bios, 1.9),
+            (1, Baseline, 41.25),
+            (2, Floor, 1.1),
+            (2, Direct, 1.32),
+        ]);
+        insta::assert_snapshot!(render(&report), @r"
+        TO FIRST LINE  N    MEDIAN       MIN       MAX  SPREAD       CPU    TO END
+        floor          2   1.050 s   1.000 s   1.100 s    10 %   0.525 s   1.550 s
+        direct         2   1.310 s   1.300 s   1.320 s     2 %   0.655 s   1.810 s
+        bios           1   1.900 s   1.900 s   1.900 s     0 %   0.950 s   2.400 s
+        baseline       1  41.250 s  41.250 s  41.250 s     0 %  20.625 s  41.750 s
+
+        RATIO              N  MEDIANS  PAIRED    CPU        WANTED
+        direct / floor     2     1.25    1.25   1.25  at most 1.35
+        bios / floor       1     1.81    1.90   1.81   at most 2.0
+        baseline / direct  1    31.49   31.73  31.49   at least 18
+
+        2 cores, A processor; load before 0.10; QEMU emulator version 7.2 (tcg); minimal-i386@2d711642b726
+        ");
+    }
+}

@@ -1,0 +1,128 @@
+//! `hpcvm bench`
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{CliError, Context, Exit, Steps, accelerator};
+use crate::bench::cold::ColdStarts;
+use crate::bench::report::{Launch, Report};
+use crate::bench::{BenchError, table};
+use crate::durable;
+use crate::image::StoredImage;
+use crate::progress::Progress;
+
+/// Arguments of `hpcvm bench`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Measure cold starts: the floor of this host, an image, and an image nothing was done for
+    #[command(
+        after_long_help = "Launches follow each other in turn, so that what else the host does meets all alike. \
+                           Figures are printed and not judged: docs/benchmarks.md says how to read them."
+    )]
+    Cold(ColdArgs),
+}
+
+/// Arguments of `hpcvm bench cold`.
+#[derive(Debug, clap::Args)]
+struct ColdArgs {
+    /// Launches of each that count, after one that does not
+    #[arg(short = 'n', long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// The image to measure
+    #[arg(long, value_name = "IMAGE", default_value = "minimal-i386")]
+    image: String,
+    /// The image to compare with
+    #[arg(long, value_name = "IMAGE", default_value = "unoptimised-i386")]
+    baseline: String,
+    /// Launches of the baseline, which takes a minute each; 0 leaves it out
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    baseline_runs: u32,
+    /// What executes the guest's instructions: auto, kvm or tcg
+    #[arg(long, value_name = "KIND", default_value = "auto", hide_possible_values = true)]
+    accel: accelerator::Wanted,
+    /// Write every launch and all figures to a file, as JSON, after each launch
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Measures.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let What::Cold(args) = &args.what;
+    let image = find(context, &args.image, false)?;
+    let baseline = (args.baseline_runs > 0)
+        .then(|| find(context, &args.baseline, true))
+        .transpose()?;
+    let program = std::env::current_exe().map_err(BenchError::io("this program's own file"))?;
+    let folder = tempfile::Builder::new()
+        .prefix("hpcvm-bench-")
+        .tempdir_in(&context.places.scratch)
+        .map_err(BenchError::io(&context.places.scratch))?;
+    let cold = ColdStarts {
+        program: &program,
+        options: &folders(context),
+        image: &image,
+        baseline: baseline.as_ref(),
+        runs: args.runs,
+        baseline_runs: args.baseline_runs,
+        accelerator: accelerator::choose(context, args.accel, image.manifest.architecture)?,
+        folder: folder.path(),
+    };
+    let steps = Steps::new(&context.ui);
+    steps.step("cold", &format!("{} launches of each, after one to warm up", args.runs));
+    let report = cold.run(&context.host, |report, launch| -> Result<(), CliError> {
+        steps.step("cold", &told(launch));
+        keep(args, report)
+    })?;
+    steps.finish();
+    if context.ui.json() {
+        context.ui.print_json(&report.json())?;
+    } else {
+        context.ui.print(table::render(&report))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn find(context: &Context, name: &str, is_baseline: bool) -> Result<StoredImage, BenchError> {
+    context.store().find(name).map_err(|source| BenchError::Image {
+        name: name.to_owned(),
+        is_baseline,
+        source: Box::new(source),
+    })
+}
+
+/// The launched hpcvm uses the folders that this one uses.
+fn folders(context: &Context) -> [OsString; 4] {
+    let places = &context.places;
+    [
+        "--store".into(),
+        places.store.clone().into(),
+        "--cache".into(),
+        places.cache.clone().into(),
+    ]
+}
+
+fn told(launch: &Launch) -> String {
+    let Launch {
+        round,
+        subject,
+        first_line,
+        ..
+    } = launch;
+    format!("round {round}: {subject} {first_line:.2} s")
+}
+
+/// What is found so far outlives a launch that fails later.
+fn keep(args: &ColdArgs, report: &Report) -> Result<(), CliError> {
+    if let Some(path) = &args.output {
+        durable::write(path, format!("{:#}\n", report.json()).as_bytes())?;
+    }
+    Ok(())
+}
