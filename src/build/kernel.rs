@@ -6,10 +6,10 @@ use std::path::Path;
 use super::tree::Slim;
 use super::{BuildError, Job};
 use crate::durable;
-use crate::guest::initrd::{self, InitrdRequest};
+use crate::guest::initrd::{self, InitrdRequest, Reach};
 use crate::guest::kernel_package::KernelPackage;
 use crate::guest::wrap::wrap;
-use crate::image::{INITRD_FILE, KERNEL_FILE, Staging};
+use crate::image::{FULL_INITRD_FILE, INITRD_FILE, KERNEL_FILE, Staging};
 use crate::plan::StepKind;
 use crate::recipe::{Initrd, Recipe};
 use crate::rootfs::pool::Pool;
@@ -53,12 +53,15 @@ pub(super) fn own(
     let package = KernelPackage::open(job.runner, &deb, digest, &cache)?;
     let wrapped = wrapped(job, &package, recipe, &cache, &digest.to_string())?;
     durable::write(&staging.path(KERNEL_FILE), &wrapped)?;
-    let request = InitrdRequest {
-        architecture: recipe.base.architecture,
-        root: recipe.image.root,
-        modules: &recipe.kernel.modules,
-    };
-    durable::write(&staging.path(INITRD_FILE), &initrd::build(&package, &request)?)?;
+    for (file, reach) in [(INITRD_FILE, Reach::Virtio), (FULL_INITRD_FILE, Reach::Every)] {
+        let request = InitrdRequest {
+            architecture: recipe.base.architecture,
+            root: recipe.image.root,
+            modules: &recipe.kernel.modules,
+            reach,
+        };
+        durable::write(&staging.path(file), &initrd::build(&package, &request)?)?;
+    }
     let release = package.release().to_owned();
     Ok(Some(BootKernel {
         release,
@@ -131,11 +134,13 @@ fn boot_file(slim: &Slim, prefix: &'static str) -> Result<(String, Vec<u8>), Bui
 
 /// Compresses hpcvm's own initial RAM disk for the boot partition: a BIOS reads a few megabytes
 /// a second. QEMU's direct start takes it as it is. Debian's is compressed already.
-pub(super) fn pack_initrd(recipe: &Recipe, from: &Path, to: &Path) -> Result<(), BuildError> {
-    let bytes = fs::read(from).map_err(|source| BuildError::Staging {
-        path: from.to_owned(),
-        source,
-    })?;
+pub(super) fn pack_initrd(recipe: &Recipe, staging: &Staging, to: &Path) -> Result<(), BuildError> {
+    let file = match recipe.kernel.initrd {
+        Initrd::Hpcvm => FULL_INITRD_FILE,
+        Initrd::Debian => INITRD_FILE,
+    };
+    let path = staging.path(file);
+    let bytes = fs::read(&path).map_err(|source| BuildError::Staging { path, source })?;
     let packed = match recipe.kernel.initrd {
         Initrd::Hpcvm => lz4_legacy(&bytes),
         Initrd::Debian => bytes,

@@ -17,7 +17,7 @@ use crate::exec::Runner;
 use crate::image::boot::{BootFiles, boot_code, write_boot};
 use crate::image::disk::{DiskSignature, write_disk};
 use crate::image::root::{Ext4, RootImage, Squashfs, write_ext4, write_squashfs};
-use crate::image::{DISK_FILE, INITRD_FILE, KERNEL_FILE, Staging, Store, StoredImage};
+use crate::image::{DISK_FILE, KERNEL_FILE, Staging, Store, StoredImage};
 use crate::plan::{self, Facts, Pins, StepKind};
 use crate::progress::Progress;
 use crate::recipe::{Initrd, Recipe, RootKind};
@@ -253,7 +253,7 @@ fn assemble(
         Initrd::Debian => format!("root=PARTUUID={} {}", signature.root_partition(), kernel.command_line),
     };
     let packed = staging.path("initrd.packed");
-    kernel::pack_initrd(recipe, &staging.path(INITRD_FILE), &packed)?;
+    kernel::pack_initrd(recipe, staging, &packed)?;
     let files = BootFiles {
         kernel: &staging.path(KERNEL_FILE),
         initrd: &packed,

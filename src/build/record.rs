@@ -9,7 +9,7 @@ use crate::image::disk::{DiskLayout, PartitionSpan};
 use crate::image::file_list::{FILE_LIST_FILE, FileList};
 use crate::image::manifest::{self, Manifest};
 use crate::image::root::RootImage;
-use crate::image::{DISK_FILE, INITRD_FILE, KERNEL_FILE, Staging};
+use crate::image::{DISK_FILE, FULL_INITRD_FILE, INITRD_FILE, KERNEL_FILE, Staging};
 use crate::plan;
 use crate::recipe::{Recipe, RootKind};
 use crate::rootfs::resolve::{Package, Resolution};
@@ -118,8 +118,12 @@ fn disk(layout: &DiskLayout) -> manifest::DiskLayout {
 
 fn artefacts(staging: &Staging) -> Result<Vec<manifest::Artefact>, BuildError> {
     let mut artefacts = Vec::new();
-    for name in [FILE_LIST_FILE, DISK_FILE, INITRD_FILE, KERNEL_FILE] {
+    for name in [FILE_LIST_FILE, DISK_FILE, INITRD_FILE, FULL_INITRD_FILE, KERNEL_FILE] {
         let path = staging.path(name);
+        // A guest with Debian's initrd has only that.
+        if name == FULL_INITRD_FILE && !path.exists() {
+            continue;
+        }
         let failed = |source| BuildError::Staging {
             path: path.clone(),
             source,

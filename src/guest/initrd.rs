@@ -11,6 +11,15 @@ use super::programs;
 use crate::architecture::Architecture;
 use crate::recipe::RootKind;
 
+/// Which machines an initial RAM disk has drivers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Those that a hypervisor with virtio devices starts directly: small, and quick to unpack.
+    Virtio,
+    /// All that the image's disk can be booted on, and scratch disks.
+    Every,
+}
+
 /// What an initial RAM disk is made for.
 #[derive(Clone, Debug)]
 pub struct InitrdRequest<'a> {
@@ -20,7 +29,12 @@ pub struct InitrdRequest<'a> {
     pub root: RootKind,
     /// Modules it always loads besides.
     pub modules: &'a [String],
+    /// Which machines it has drivers for.
+    pub reach: Reach,
 }
+
+/// Groups for the devices that a direct start can have; those of the root come besides.
+const DIRECT: [&str; 5] = ["virtio-pci", "virtio-blk", "virtio-net", "virtio-console", "9p"];
 
 /// When a group of modules is loaded.
 enum Occasion {
@@ -39,7 +53,7 @@ pub fn build(kernel: &KernelPackage<'_>, request: &InitrdRequest<'_>) -> Result<
             continue;
         }
         plan += &plan_line(name, &occasion, &files);
-        modules.extend(files.into_iter().map(|file| (file.name, file.bytes)));
+        modules.extend(files.into_iter().map(|file| (file.name, without_signature(file.bytes))));
     }
     Ok(archive(programs::init(request.architecture), &plan, modules))
 }
@@ -59,7 +73,13 @@ fn groups<'a>(
         "squashfs" | "overlay" | "erofs" => None,
         _ => Some(Occasion::Devices(group.pci)),
     };
-    let known = MODULE_GROUPS.iter().filter(|group| kernel.has_group(group));
+    let within = |group: &&ModuleGroup| {
+        request.reach == Reach::Every || always.contains(&group.name) || DIRECT.contains(&group.name)
+    };
+    let known = MODULE_GROUPS
+        .iter()
+        .filter(within)
+        .filter(|group| kernel.has_group(group));
     let mut groups: Vec<_> = known
         .filter_map(|group| Some((group.name, occasion(group)?, group.wanted.to_vec())))
         .collect();
@@ -71,6 +91,30 @@ fn groups<'a>(
         ));
     }
     groups
+}
+
+/// The module without the signature at its end. The kernel would verify it: under emulation a
+/// hash and an RSA operation for each module, 0.15 s in all. The image's manifest vouches for
+/// the module already; the kernel notes that it was not signed (taint flag E).
+fn without_signature(mut module: Vec<u8>) -> Vec<u8> {
+    /// What follows the signature and its 12 bytes of description, whose last four are the
+    /// signature's length (`linux/module_signature.h`).
+    const MARK: &[u8] = b"~Module signature appended~\n";
+    const DESCRIPTION: usize = 12;
+    let Some(described) = module.strip_suffix(MARK) else {
+        return module;
+    };
+    let Some((rest, length)) = described.split_last_chunk::<4>() else {
+        return module;
+    };
+    let signature = u32::from_be_bytes(*length) as usize;
+    if let Some(end) = (rest.len() + 4)
+        .checked_sub(DESCRIPTION)
+        .and_then(|end| end.checked_sub(signature))
+    {
+        module.truncate(end);
+    }
+    module
 }
 
 fn plan_line(name: &str, occasion: &Occasion, files: &[ModuleFile]) -> String {
@@ -161,6 +205,20 @@ mod tests {
         ] {
             assert_eq!(plan_line("g", &occasion, &files), line);
         }
+    }
+
+    #[test]
+    fn signatures_are_left_out() {
+        let mut signed = b"module".to_vec();
+        signed.extend_from_slice(b"SIGN");
+        signed.extend_from_slice(&[0, 0, 2, 0, 0, 0, 0, 0]);
+        signed.extend_from_slice(&4_u32.to_be_bytes());
+        signed.extend_from_slice(b"~Module signature appended~\n");
+        assert_eq!(without_signature(signed.clone()), b"module");
+        assert_eq!(without_signature(b"module".to_vec()), b"module");
+        let length = signed.len() - 28 - 4;
+        signed[length] = 0xff;
+        assert_eq!(without_signature(signed.clone()), signed, "a length that cannot be");
     }
 
     #[test]

@@ -17,4 +17,4 @@ pub mod verify;
 
 pub use manifest::{Manifest, ManifestError};
 pub use staging::Staging;
-pub use store::{DISK_FILE, INITRD_FILE, KERNEL_FILE, Store, StoreError, StoredImage};
+pub use store::{DISK_FILE, FULL_INITRD_FILE, INITRD_FILE, KERNEL_FILE, Store, StoreError, StoredImage};

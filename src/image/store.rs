@@ -29,6 +29,8 @@ pub const DISK_FILE: &str = "image.vdi";
 pub const KERNEL_FILE: &str = "kernel";
 /// The initial RAM disk's file name in an image's folder.
 pub const INITRD_FILE: &str = "initrd";
+/// The file name of hpcvm's own initial RAM disk with the drivers of every machine.
+pub const FULL_INITRD_FILE: &str = "initrd-full";
 
 /// The most that is read of a manifest.
 const MANIFEST_LIMIT: u64 = 64 << 20;

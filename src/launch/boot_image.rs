@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::architecture::Architecture;
-use crate::image::{DISK_FILE, INITRD_FILE, KERNEL_FILE, StoredImage};
+use crate::image::{DISK_FILE, FULL_INITRD_FILE, INITRD_FILE, KERNEL_FILE, StoredImage};
 use crate::recipe::{Init, Initrd, RootKind};
 
 /// An image's files, and where things stand in them.
@@ -19,6 +19,8 @@ pub struct BootImage {
     pub kernel: PathBuf,
     /// The initial RAM disk for a direct start.
     pub initrd: PathBuf,
+    /// The initial RAM disk with the drivers of every machine and of scratch disks.
+    pub full_initrd: PathBuf,
     /// The kernel's command line, without the root device.
     pub command_line: String,
     /// The kind of root file system.
@@ -40,6 +42,7 @@ impl From<&StoredImage> for BootImage {
             disk: image.path(DISK_FILE),
             kernel: image.path(KERNEL_FILE),
             initrd: image.path(INITRD_FILE),
+            full_initrd: image.path(FULL_INITRD_FILE),
             command_line: manifest.kernel.command_line.clone(),
             root: manifest.root.kind,
             root_part: (manifest.disk.root.offset, manifest.disk.root.length),

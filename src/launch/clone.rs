@@ -75,6 +75,7 @@ mod tests {
             disk: "/store/image.vdi".into(),
             kernel: "/store/kernel".into(),
             initrd: "/store/initrd".into(),
+            full_initrd: "/store/initrd-full".into(),
             command_line: String::new(),
             root,
             root_part: (4096, 512),

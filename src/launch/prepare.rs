@@ -157,7 +157,11 @@ fn boot(request: &LaunchRequest) -> Boot {
     }
     Boot::Direct {
         kernel: image.kernel.clone(),
-        initrd: image.initrd.clone(),
+        initrd: if request.scratch.is_some() {
+            image.full_initrd.clone()
+        } else {
+            image.initrd.clone()
+        },
         command_line: words.join(" "),
     }
 }
