@@ -153,6 +153,8 @@ pub enum PurgeRule {
     TimeZones,
     /// Static libraries and header files.
     Development,
+    /// Tools of the C library that only installing packages needs: `ldconfig`, `localedef`, ...
+    LibraryTools,
     /// Python byte code and test suites.
     PythonExtras,
 }

@@ -30,6 +30,7 @@ pub(super) const ALL: [PurgeRule; 15] = [
     PurgeRule::Terminfo,
     PurgeRule::TimeZones,
     PurgeRule::Development,
+    PurgeRule::LibraryTools,
     PurgeRule::PythonExtras,
 ];
 
@@ -52,6 +53,7 @@ pub(super) fn table(rule: PurgeRule) -> Table {
         PurgeRule::Terminfo => (TERMINFO, TERMINFO_KEPT),
         PurgeRule::TimeZones => (&["/usr/share/zoneinfo/"], TIME_ZONES_KEPT),
         PurgeRule::Development => (DEVELOPMENT, &[]),
+        PurgeRule::LibraryTools => (LIBRARY_TOOLS, &[]),
         PurgeRule::PythonExtras => (PYTHON_EXTRAS, &[]),
     };
     let packages: &[&str] = match rule {
@@ -60,6 +62,15 @@ pub(super) fn table(rule: PurgeRule) -> Table {
     };
     Table { remove, keep, packages }
 }
+
+// `ldconfig` is a static program of 1 MB; the cache it makes stays.
+const LIBRARY_TOOLS: &[&str] = &[
+    "/sbin/ldconfig",
+    "/usr/sbin/ldconfig",
+    "/usr/bin/localedef",
+    "/usr/sbin/iconvconfig",
+    "/usr/sbin/zic",
+];
 
 const DOCUMENTATION: &[&str] = &[
     "/usr/share/doc/",
