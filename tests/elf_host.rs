@@ -36,9 +36,16 @@ fn ld_so(program: &Path) -> Option<BTreeMap<String, Option<String>>> {
 
 fn ours(loader: &Loader<'_>, program: &Path) -> BTreeMap<String, Option<String>> {
     let closure = Closure::of(loader, program).unwrap();
-    let found = closure.edges.iter().filter(|edge| !edge.name.to_string_lossy().contains("ld-linux"));
+    let found = closure
+        .edges
+        .iter()
+        .filter(|edge| !edge.name.to_string_lossy().contains("ld-linux"));
     let entries = found.map(|edge| {
-        let path = edge.to.as_ref().ok().map(|to| closure.objects[*to].path.display().to_string());
+        let path = edge
+            .to
+            .as_ref()
+            .ok()
+            .map(|to| closure.objects[*to].path.display().to_string());
         (edge.name.to_string_lossy().into_owned(), path)
     });
     entries.collect()
@@ -70,7 +77,11 @@ fn programs_of_the_host_load_what_its_loader_says() {
         .map(|entry| entry.unwrap().path())
         // ld.so takes a program's path as it is, the kernel without links.
         .filter(|path| path.symlink_metadata().is_ok_and(|file| file.is_file()))
-        .filter(|path| loader.read(path).is_some_and(|read| read.object.is_ok_and(|object| object.dynamic)))
+        .filter(|path| {
+            loader
+                .read(path)
+                .is_some_and(|read| read.object.is_ok_and(|object| object.dynamic))
+        })
         .collect();
     programs.sort();
     let step = programs.len().div_ceil(SAMPLE).max(1);
@@ -81,5 +92,9 @@ fn programs_of_the_host_load_what_its_loader_says() {
             compared += 1;
         }
     }
-    assert!(compared > 20, "only {compared} of {} programs could be compared", programs.len());
+    assert!(
+        compared > 20,
+        "only {compared} of {} programs could be compared",
+        programs.len()
+    );
 }

@@ -51,7 +51,11 @@ const CASES: &[Case] = &[
     Case {
         name: "$ORIGIN and ${ORIGIN}",
         files: &[
-            ("bin/program", &["liba.so", "libb.so"], &["-Wl,-rpath,$ORIGIN/../lib:${ORIGIN}/b//"]),
+            (
+                "bin/program",
+                &["liba.so", "libb.so"],
+                &["-Wl,-rpath,$ORIGIN/../lib:${ORIGIN}/b//"],
+            ),
             ("lib/liba.so", &[], &[]),
             ("bin/b/libb.so", &[], &[]),
         ],
@@ -66,7 +70,11 @@ const CASES: &[Case] = &[
             ("bin/x/libb.so", &["libc.so"], &[]),
             ("bin/x/libc.so", &[], &[]),
         ],
-        expected: &[("liba.so", "bin/x/liba.so"), ("libb.so", "bin/x/libb.so"), ("libc.so", "bin/x/libc.so")],
+        expected: &[
+            ("liba.so", "bin/x/liba.so"),
+            ("libb.so", "bin/x/libb.so"),
+            ("libc.so", "bin/x/libc.so"),
+        ],
         ..PLAIN
     },
     Case {
@@ -83,7 +91,11 @@ const CASES: &[Case] = &[
         name: "a runpath switches all rpaths off, for its own file only",
         files: &[
             ("bin/program", &["liba.so"], &[RPATH, "-Wl,-rpath,$ORIGIN/x"]),
-            ("bin/x/liba.so", &["libb.so", "libhidden.so"], &[RUNPATH, "-Wl,-rpath,$ORIGIN/../y"]),
+            (
+                "bin/x/liba.so",
+                &["libb.so", "libhidden.so"],
+                &[RUNPATH, "-Wl,-rpath,$ORIGIN/../y"],
+            ),
             ("bin/y/libb.so", &["libc.so"], &[]),
             ("bin/x/libc.so", &[], &[]),
             ("bin/x/libhidden.so", &[], &[]),
@@ -112,13 +124,21 @@ const CASES: &[Case] = &[
         name: "LD_LIBRARY_PATH before runpath",
         library_path: "{root}/none;{root}/env/:$ORIGIN/y",
         files: &[
-            ("bin/program", &["liba.so", "libb.so", "libc.so"], &[RUNPATH, "-Wl,-rpath,$ORIGIN/x"]),
+            (
+                "bin/program",
+                &["liba.so", "libb.so", "libc.so"],
+                &[RUNPATH, "-Wl,-rpath,$ORIGIN/x"],
+            ),
             ("bin/x/liba.so", &[], &[]),
             ("env/liba.so", &[], &[]),
             ("bin/x/libb.so", &[], &[]),
             ("bin/y/libc.so", &[], &[]),
         ],
-        expected: &[("liba.so", "env/liba.so"), ("libb.so", "bin/x/libb.so"), ("libc.so", "bin/y/libc.so")],
+        expected: &[
+            ("liba.so", "env/liba.so"),
+            ("libb.so", "bin/x/libb.so"),
+            ("libc.so", "bin/y/libc.so"),
+        ],
         ..PLAIN
     },
     Case {
@@ -162,7 +182,11 @@ const CASES: &[Case] = &[
     Case {
         name: "the first folder wins",
         files: &[
-            ("bin/program", &["liba.so"], &["-Wl,-rpath,$ORIGIN/none:$ORIGIN/b:$ORIGIN/a"]),
+            (
+                "bin/program",
+                &["liba.so"],
+                &["-Wl,-rpath,$ORIGIN/none:$ORIGIN/b:$ORIGIN/a"],
+            ),
             ("bin/a/liba.so", &[], &[]),
             ("bin/b/liba.so", &[], &[]),
         ],
@@ -172,12 +196,19 @@ const CASES: &[Case] = &[
     Case {
         name: "names with slashes are paths",
         files: &[
-            ("bin/program", &["{root}/lib/liba.so", "$ORIGIN/libb.so"], &["-Wl,-rpath,$ORIGIN/x"]),
+            (
+                "bin/program",
+                &["{root}/lib/liba.so", "$ORIGIN/libb.so"],
+                &["-Wl,-rpath,$ORIGIN/x"],
+            ),
             ("lib/liba.so", &[], &["-Wl,-soname,{root}/lib/liba.so"]),
             ("bin/libb.so", &[], &[]),
             ("bin/x/libb.so", &[], &[]),
         ],
-        expected: &[("{root}/lib/liba.so", "lib/liba.so"), ("$ORIGIN/libb.so", "bin/libb.so")],
+        expected: &[
+            ("{root}/lib/liba.so", "lib/liba.so"),
+            ("$ORIGIN/libb.so", "bin/libb.so"),
+        ],
         ..PLAIN
     },
     Case {
@@ -198,7 +229,11 @@ const CASES: &[Case] = &[
             ("bin/libfile.so", &[], &["-Wl,-soname,libreal.so.1"]),
             ("bin/libb.so", &["libreal.so.1"], &[]),
         ],
-        expected: &[("libb.so", "bin/libb.so"), ("libfile.so", "bin/libfile.so"), ("libreal.so.1", "bin/libfile.so")],
+        expected: &[
+            ("libb.so", "bin/libb.so"),
+            ("libfile.so", "bin/libfile.so"),
+            ("libreal.so.1", "bin/libfile.so"),
+        ],
         ..PLAIN
     },
     Case {
@@ -210,7 +245,11 @@ const CASES: &[Case] = &[
             ("bin/a/libc.so", &[], &[]),
             ("bin/b/libc.so", &[], &[]),
         ],
-        expected: &[("liba.so", "bin/liba.so"), ("libb.so", "bin/libb.so"), ("libc.so", "bin/a/libc.so")],
+        expected: &[
+            ("liba.so", "bin/liba.so"),
+            ("libb.so", "bin/libb.so"),
+            ("libc.so", "bin/a/libc.so"),
+        ],
         ..PLAIN
     },
 ];
@@ -237,15 +276,24 @@ type Found = BTreeMap<String, String>;
 
 fn ours(workshop: &Workshop, case: &Case) -> Found {
     let settings = Settings {
-        library_path: case.library_path.replace("{root}", workshop.root.to_str().unwrap()).into(),
+        library_path: case
+            .library_path
+            .replace("{root}", workshop.root.to_str().unwrap())
+            .into(),
         cpu_level: 1,
         working_folder: "/".into(),
     };
     let loader = Loader::new(&HostFiles, settings);
     let closure = Closure::of(&loader, &workshop.path(case.start)).unwrap();
-    let needs = closure.edges.iter().filter(|edge| !edge.name.to_string_lossy().contains("ld-linux"));
+    let needs = closure
+        .edges
+        .iter()
+        .filter(|edge| !edge.name.to_string_lossy().contains("ld-linux"));
     let found = needs.map(|edge| {
-        let path = edge.to.as_ref().map(|to| closure.objects[*to].path.display().to_string());
+        let path = edge
+            .to
+            .as_ref()
+            .map(|to| closure.objects[*to].path.display().to_string());
         (edge.name.to_string_lossy().into_owned(), path.unwrap_or_default())
     });
     found.collect()
@@ -259,12 +307,19 @@ fn ld_so(program: &Path, library_path: &str) -> Found {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let lines = text.lines().map(str::trim).filter(|line| !line.contains("linux-vdso") && !line.contains("ld-linux"));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.contains("linux-vdso") && !line.contains("ld-linux"));
     let found = lines.filter_map(|line| {
         // A need that is a path is printed without an arrow.
         let (name, place) = line.split_once(" => ").unwrap_or((line, line));
         let name = name.split(" (0x").next()?;
-        let path = if place == "not found" { "" } else { place.rsplit_once(" (0x")?.0 };
+        let path = if place == "not found" {
+            ""
+        } else {
+            place.rsplit_once(" (0x")?.0
+        };
         Some((name.to_owned(), path.to_owned()))
     });
     found.collect()
@@ -274,8 +329,17 @@ fn check(case: &Case, machine: Machine) {
     let workshop = Workshop::new();
     build(&workshop, case, machine);
     let root = workshop.root.to_str().unwrap();
-    let absolute = |path: &str| if path.is_empty() { String::new() } else { format!("{root}/{path}") };
-    let expected = case.expected.iter().map(|(name, path)| (name.replace("{root}", root), absolute(path)));
+    let absolute = |path: &str| {
+        if path.is_empty() {
+            String::new()
+        } else {
+            format!("{root}/{path}")
+        }
+    };
+    let expected = case
+        .expected
+        .iter()
+        .map(|(name, path)| (name.replace("{root}", root), absolute(path)));
     let expected: Found = expected.collect();
     assert_eq!(ours(&workshop, case), expected, "{machine:?}: {}", case.name);
     if machine == Machine::Amd64 && Path::new(machine.loader()).exists() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
-use super::{CliError, Context, Exit, build, check, completions, doctor, image, man, run, schema};
+use super::{CliError, Context, Exit, build, check, completions, doctor, image, man, run, scan, schema};
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
 #[derive(Debug, Parser)]
@@ -88,6 +88,8 @@ pub enum Verb {
     Run(Box<run::Args>),
     /// Look at the images of the store
     Image(image::Args),
+    /// Tell what programs load, and what they miss
+    Scan(scan::Args),
     /// Try what this host can do: tools, rights, hypervisors, space
     Doctor(doctor::Args),
     /// Print the JSON Schema of recipes
@@ -107,6 +109,7 @@ impl Verb {
             Self::Build(args) => build::run(context, &args),
             Self::Run(args) => run::run(context, &args),
             Self::Image(args) => image::run(context, args),
+            Self::Scan(args) => scan::run(context, &args),
             Self::Doctor(args) => doctor::run(context, &args),
             Self::Schema(args) => schema::run(context, &args),
             Self::Completions(args) => completions::run(context, &args),

@@ -94,6 +94,17 @@ impl Closure {
             .filter_map(|edge| Some((edge, edge.to.as_ref().err()?)))
     }
 
+    /// Where `dlopen` of `name` in the file `from` would find it.
+    #[must_use]
+    pub fn would_find(&self, loader: &Loader<'_>, from: usize, name: &OsStr) -> Option<PathBuf> {
+        if let Some(loaded) = self.named(name) {
+            return Some(self.objects[loaded].path.clone());
+        }
+        let search = loader.search(self.objects[from].object.abi);
+        let hit = search.find(loader, name, &self.requesters(from)).ok()?;
+        Some(hit.path)
+    }
+
     /// The file that answers to `name`, if it is loaded.
     #[must_use]
     pub fn named(&self, name: &OsStr) -> Option<usize> {

@@ -15,6 +15,7 @@ pub mod ld_conf;
 pub mod loader;
 pub mod notes;
 pub mod object;
+pub mod processor;
 pub mod scan;
 pub mod scripts;
 pub mod search;

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::ElfError;
 use super::closure::Closure;
 use super::loader::Loader;
+use super::notes::{Dlopen, Priority};
 use super::object::Fault;
 use super::scripts::{FIRST_LINE, Script};
 use super::verify::{Gravity, MissingSymbol, MissingVersion, missing_symbols, missing_versions};
@@ -52,6 +53,42 @@ pub struct Program {
     pub versions: Vec<MissingVersion>,
     /// Symbols that are not there, if they were asked for.
     pub symbols: Vec<MissingSymbol>,
+    /// Libraries that its files tell they load by `dlopen`.
+    pub optional: Vec<Optional>,
+}
+
+/// A library that a file loads by `dlopen`, and whether it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Optional {
+    /// Who loads it, as an index into the closure.
+    pub from: usize,
+    /// What it tells about it.
+    pub dlopen: Dlopen,
+    /// Where the first of its names that is found is.
+    pub found: Option<PathBuf>,
+}
+
+impl Optional {
+    /// Whether the program does not work for want of it.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.found.is_none() && self.dlopen.priority == Priority::Required
+    }
+}
+
+/// What the files of a closure load by `dlopen`, as far as they tell.
+fn optional(loader: &Loader<'_>, closure: &Closure) -> Vec<Optional> {
+    let objects = closure.objects.iter().enumerate();
+    let told = objects.flat_map(|(from, loaded)| loaded.object.dlopen.iter().map(move |dlopen| (from, dlopen)));
+    let look = |(from, dlopen): (usize, &Dlopen)| Optional {
+        from,
+        dlopen: dlopen.clone(),
+        found: dlopen
+            .soname
+            .iter()
+            .find_map(|name| closure.would_find(loader, from, name.as_ref())),
+    };
+    told.map(look).collect()
 }
 
 impl Scanned {
@@ -62,6 +99,7 @@ impl Scanned {
             Found::Elf(program) => {
                 program.closure.misses().next().is_some()
                     || !program.symbols.is_empty()
+                    || program.optional.iter().any(Optional::is_missing)
                     || program.versions.iter().any(|missing| missing.gravity == Gravity::Fatal)
             }
             Found::Script(programs) => programs.iter().any(|(_, there)| !there),
@@ -109,6 +147,7 @@ fn one(loader: &Loader<'_>, path: PathBuf, options: &Options) -> Scanned {
                 Vec::new()
             };
             Found::Elf(Box::new(Program {
+                optional: optional(loader, &closure),
                 closure,
                 versions,
                 symbols,

@@ -78,16 +78,23 @@ impl Workshop {
     /// A library that exists only so that others are linked to `name`.
     fn stub(&self, machine: Machine, name: &str) -> String {
         let name = name.replace("{root}", self.root.to_str().unwrap());
-        let output = self.stubs.path().join(format!("{machine:?}-{}", name.replace('/', "_")));
+        let output = self
+            .stubs
+            .path()
+            .join(format!("{machine:?}-{}", name.replace('/', "_")));
         let arguments = ["-shared".to_owned(), format!("-Wl,-soname,{name}")];
         self.compile(machine, &output, "", &arguments);
         output.to_str().unwrap().to_owned()
     }
 
     fn arguments(&self, machine: Machine, kind: &[&str], needs: &[&str], flags: &[&str]) -> Vec<String> {
-        let flags = flags.iter().map(|flag| flag.replace("{root}", self.root.to_str().unwrap()));
+        let flags = flags
+            .iter()
+            .map(|flag| flag.replace("{root}", self.root.to_str().unwrap()));
         let kind = kind.iter().map(|flag| (*flag).to_owned());
-        kind.chain(needs.iter().map(|need| self.stub(machine, need))).chain(flags).collect()
+        kind.chain(needs.iter().map(|need| self.stub(machine, need)))
+            .chain(flags)
+            .collect()
     }
 
     /// A shared library named like its file, unless `flags` give a soname.
