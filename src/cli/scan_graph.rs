@@ -35,6 +35,9 @@ pub(super) fn tree(scanned: &Scanned, style: Style) -> String {
     }
 }
 
+/// Columns of indentation beyond which nothing is unfolded.
+const DEEPEST: usize = 4 * 100;
+
 struct Drawing<'a> {
     closure: &'a Closure,
     needs: std::collections::HashMap<usize, Vec<&'a Edge>>,
@@ -44,9 +47,12 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// The depth is bounded: each file is unfolded once, and a chain of needs is as long as
-    /// there are files.
+    /// A chain of needs may be as long as there are files: past a depth that no real program
+    /// has, it is not unfolded.
     fn below(&mut self, from: usize, indent: &str) {
+        if indent.chars().count() > DEEPEST {
+            return;
+        }
         let edges = self.needs.remove(&from).unwrap_or_default();
         for (place, edge) in edges.iter().enumerate() {
             let last = place + 1 == edges.len();
@@ -166,7 +172,7 @@ fn above(
         let again = !shown.insert(user.clone()) && users.contains_key(user);
         let mark = if again { " (see above)" } else { "" };
         let _ = writeln!(text, "{indent}{branch}{user}{mark}");
-        if !again {
+        if !again && indent.chars().count() < DEEPEST {
             above(users, user, &format!("{indent}{deeper}"), shown, text);
         }
     }

@@ -23,9 +23,6 @@ pub struct Loaded {
     pub loader: Option<usize>,
     /// `$ORIGIN`.
     origin: PathBuf,
-    id: FileId,
-    /// Names by which it was asked for.
-    names: Vec<OsString>,
 }
 
 /// That one file needs another.
@@ -46,6 +43,9 @@ pub struct Closure {
     pub objects: Vec<Loaded>,
     /// All needs, in the order in which they were met; a program's loader comes first.
     pub edges: Vec<Edge>,
+    /// Files by the names they answer to: those they were asked for by, soname and path.
+    names: HashMap<OsString, usize>,
+    files: HashMap<FileId, usize>,
 }
 
 impl Closure {
@@ -57,17 +57,18 @@ impl Closure {
         let mut closure = Self {
             objects: Vec::new(),
             edges: Vec::new(),
+            names: HashMap::new(),
+            files: HashMap::new(),
         };
         let interpreter = object.interpreter.clone();
-        closure.objects.push(Loaded {
+        let program = Loaded {
             origin: origin(&program_path(loader, path, &object)),
             path: path.to_owned(),
             object,
             rule: Rule::Root,
             loader: None,
-            id: read.id,
-            names: Vec::new(),
-        });
+        };
+        closure.push(program, read.id);
         if let Some(interpreter) = interpreter {
             closure.start_loader(loader, &search, &interpreter);
         }
@@ -108,11 +109,7 @@ impl Closure {
     /// The file that answers to `name`, if it is loaded.
     #[must_use]
     pub fn named(&self, name: &OsStr) -> Option<usize> {
-        self.objects.iter().position(|loaded| {
-            loaded.names.iter().any(|known| known == name)
-                || loaded.object.soname.as_deref() == Some(name)
-                || loaded.path.as_os_str() == name
-        })
+        self.names.get(name).copied()
     }
 
     /// The kernel loads the loader that a program names, by this path and no other.
@@ -171,20 +168,32 @@ impl Closure {
 
     /// Adds what was found unless it is the same file as one that is loaded.
     fn add(&mut self, hit: Hit, from: usize, name: &OsStr) -> usize {
-        if let Some(index) = self.objects.iter().position(|loaded| loaded.id == hit.id) {
-            self.objects[index].names.push(name.to_owned());
-            return index;
+        let index = match self.files.get(&hit.id) {
+            Some(index) => *index,
+            None => self.push(
+                Loaded {
+                    origin: origin(&hit.path),
+                    path: hit.path,
+                    object: hit.object,
+                    rule: hit.rule,
+                    loader: Some(from),
+                },
+                hit.id,
+            ),
+        };
+        self.names.entry(name.to_owned()).or_insert(index);
+        index
+    }
+
+    fn push(&mut self, loaded: Loaded, id: FileId) -> usize {
+        let index = self.objects.len();
+        let soname = loaded.object.soname.clone();
+        for name in soname.into_iter().chain([loaded.path.clone().into()]) {
+            self.names.entry(name).or_insert(index);
         }
-        self.objects.push(Loaded {
-            origin: origin(&hit.path),
-            path: hit.path,
-            object: hit.object,
-            rule: hit.rule,
-            loader: Some(from),
-            id: hit.id,
-            names: vec![name.to_owned()],
-        });
-        self.objects.len() - 1
+        self.files.insert(id, index);
+        self.objects.push(loaded);
+        index
     }
 
     /// Needs by who has them.
