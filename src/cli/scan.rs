@@ -19,6 +19,7 @@ use crate::rootfs::tree::{Origin, Tree};
     after_long_help = "Exits with 1 when a library, a version, a symbol or an interpreter is missing. \
                              docs/scan.md tells the rules and the JSON format."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are independent")]
 pub struct Args {
     /// Programs, libraries or folders; inside the root if one is given [default: all of the root]
     #[arg(required_unless_present = "root")]
@@ -125,12 +126,13 @@ fn print(context: &Context, args: &Args, loader: &Loader<'_>, scanned: &[Scanned
             continue;
         }
         if args.problems {
-            text += &format!("{}\n", file.path.display());
+            text += &file.path.display().to_string();
+            text.push('\n');
         } else {
             text += &tree(file, style);
         }
         for problem in problems {
-            text += &format!("  {}: {problem}\n", style.error("problem"));
+            text += &["  ", &style.error("problem"), ": ", &problem, "\n"].concat();
         }
     }
     ui.print(text)?;

@@ -63,9 +63,10 @@ fn version(loader: &Loader<'_>, closure: &Closure, missing: &MissingVersion) -> 
     let need = &missing.need;
     let others = providers(loader, &need.library, &need.version, library.object.abi);
     let others: Vec<String> = others.iter().map(|path| path.display().to_string()).collect();
-    let remedy = match others.is_empty() {
-        true => "nothing that was scanned has it".to_owned(),
-        false => format!("it is in {}", others.join(", ")),
+    let remedy = if others.is_empty() {
+        "nothing that was scanned has it".to_owned()
+    } else {
+        format!("it is in {}", others.join(", "))
     };
     format!(
         "{} lacks the version {}, which {} needs; {remedy}",

@@ -82,13 +82,11 @@ impl Abi {
 
 impl fmt::Display for Abi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.row() {
-            Some(row) => f.write_str(row.2),
-            None => {
-                let bits = if self.class == Class::Elf32 { 32 } else { 64 };
-                let order = if self.little_endian { "le" } else { "be" };
-                write!(f, "machine-{}-{bits}-{order}", self.machine)
-            }
+        if let Some(row) = self.row() {
+            return f.write_str(row.2);
         }
+        let bits = if self.class == Class::Elf32 { 32 } else { 64 };
+        let order = if self.little_endian { "le" } else { "be" };
+        write!(f, "machine-{}-{bits}-{order}", self.machine)
     }
 }

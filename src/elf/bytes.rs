@@ -106,7 +106,9 @@ impl Source {
 }
 
 /// Size of what is read at once and kept.
-const PAGE: u64 = 4096;
+const PAGE: u64 = PAGE_BYTES as u64;
+/// The same as a length in memory.
+const PAGE_BYTES: usize = 4096;
 /// How many pages are kept: 1 MiB.
 const PAGES: usize = 256;
 /// The longest string: `PATH_MAX` of Linux is 4096; search paths may hold several.
@@ -138,7 +140,7 @@ impl<'a> Window<'a> {
         match self.pages.entry(number) {
             std::collections::btree_map::Entry::Occupied(page) => Ok(page.into_mut()),
             std::collections::btree_map::Entry::Vacant(slot) => {
-                let bytes = self.source.read_at(number.saturating_mul(PAGE), PAGE as usize)?;
+                let bytes = self.source.read_at(number.saturating_mul(PAGE), PAGE_BYTES)?;
                 Ok(slot.insert(bytes))
             }
         }
@@ -147,7 +149,7 @@ impl<'a> Window<'a> {
     /// At most `limit` bytes from `offset`; fewer only where the file ends.
     pub(super) fn up_to(&mut self, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
         let within = usize::try_from(offset % PAGE).expect("below a page");
-        if within + limit > PAGE as usize {
+        if within + limit > PAGE_BYTES {
             return self.source.read_at(offset, limit);
         }
         let page = self.page(offset / PAGE)?;

@@ -167,10 +167,11 @@ mod tests {
 
     /// A cache file of (flags, hwcap, soname, path), with these `glibc-hwcaps` names.
     fn cache(rows: &[(u32, u64, &str, &str)], names: &[&str]) -> Vec<u8> {
+        let word = |length: usize| u32::try_from(length).unwrap();
         let strings_start = HEADER + rows.len() * ENTRY;
         let mut strings: Vec<u8> = Vec::new();
         let mut intern = |text: &str| {
-            let offset = (strings_start + strings.len()) as u32;
+            let offset = word(strings_start + strings.len());
             strings.extend(text.bytes().chain([0]));
             offset
         };
@@ -183,15 +184,15 @@ mod tests {
         }
         let names: Vec<u32> = names.iter().map(|name| intern(name)).collect();
         strings.resize(strings.len().next_multiple_of(4), 0);
-        let extension = (strings_start + strings.len()) as u32;
+        let extension = word(strings_start + strings.len());
         let mut file = MAGIC.to_vec();
-        for word in [rows.len() as u32, strings.len() as u32, 2, extension, 0, 0, 0] {
+        for word in [word(rows.len()), word(strings.len()), 2, extension, 0, 0, 0] {
             file.extend(word.to_le_bytes());
         }
         file.extend(table);
         file.extend(strings);
         let list = extension + 24;
-        for word in [EXTENSION_MAGIC, 1, EXTENSION_HWCAPS, 0, list, names.len() as u32 * 4] {
+        for word in [EXTENSION_MAGIC, 1, EXTENSION_HWCAPS, 0, list, word(names.len() * 4)] {
             file.extend(word.to_le_bytes());
         }
         file.extend(names.iter().flat_map(|name| name.to_le_bytes()));

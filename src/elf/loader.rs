@@ -42,17 +42,17 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
         Self(RwLock::new(HashMap::new()))
     }
 
-    /// The value for `key`; made by `make` the first time, and perhaps by two threads at once.
-    fn get<Q>(&self, key: &Q, make: impl FnOnce() -> V) -> V
+    /// The value for `key`; computed the first time, and perhaps by two threads at once.
+    fn get<Q>(&self, key: &Q, compute: impl FnOnce() -> V) -> V
     where
         K: std::borrow::Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
         known.unwrap_or_else(|| {
-            let made = make();
+            let value = compute();
             let mut values = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            values.entry(key.to_owned()).or_insert(made).clone()
+            values.entry(key.to_owned()).or_insert(value).clone()
         })
     }
 }

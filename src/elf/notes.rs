@@ -20,7 +20,7 @@ pub enum Priority {
     Suggested,
 }
 
-/// One `dlopen` dependency (UAPI.12, "ELF dlopen() metadata").
+/// One `dlopen` dependency (UAPI.12, "ELF `dlopen()` metadata").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Dlopen {
     /// Names that are tried in turn; the first that is found is used.
@@ -58,7 +58,8 @@ impl Notes {
         for note in notes.map_while(Result::ok) {
             match (note.name, note.n_type) {
                 ("GNU", NT_GNU_BUILD_ID) => {
-                    self.build_id = Some(note.desc.iter().map(|byte| format!("{byte:02x}")).collect());
+                    let bytes: Vec<String> = note.desc.iter().map(|byte| format!("{byte:02x}")).collect();
+                    self.build_id = Some(bytes.concat());
                 }
                 ("FDO", FDO_DLOPEN) => self.dlopen.extend(dlopen(note.desc)),
                 _ => {}
@@ -86,9 +87,10 @@ mod tests {
 
     fn note(owner: &str, number: u32, content: &[u8]) -> Vec<u8> {
         let mut note = Vec::new();
-        for word in [owner.len() as u32 + 1, content.len() as u32, number] {
-            note.extend(word.to_le_bytes());
+        for length in [owner.len() + 1, content.len()] {
+            note.extend(u32::try_from(length).unwrap().to_le_bytes());
         }
+        note.extend(number.to_le_bytes());
         for part in [[owner.as_bytes(), b"\0"].concat(), content.to_vec()] {
             note.extend(&part);
             note.resize(note.len().next_multiple_of(4), 0);

@@ -9,7 +9,7 @@ use goblin::elf::sym::{STB_LOCAL, STB_WEAK, Sym, Symtab};
 use super::bytes::{Source, Window};
 use super::object::{Fault, Layout};
 
-/// More than any library has: LLVM's has about 40,000, Qt WebEngine's 250,000.
+/// More than any library has: LLVM's has about 40,000, Qt's browser engine 250,000.
 const MOST_SYMBOLS: u64 = 4 * 1024 * 1024;
 /// The largest string table that is read.
 const LARGEST_STRINGS: u64 = 256 * 1024 * 1024;

@@ -84,7 +84,7 @@ pub(super) fn needed(window: &mut Window<'_>, table: Table, ctx: Ctx) -> Result<
             files += 1;
             let library = string(window, table, file.vn_file)?;
             let before = needs.len();
-            for version in file.iter() {
+            for version in &file {
                 needs.push(VersionNeed {
                     library: library.clone(),
                     version: string(window, table, version.vna_name)?,

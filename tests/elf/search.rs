@@ -1,15 +1,13 @@
 //! Each rule by which `ld.so` finds libraries, on files made for it; for the machine of this host
 //! its own loader is asked too.
 
-mod elf_fixtures;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use elf_fixtures::{Machine, Workshop, compiler};
+use crate::fixtures::{Machine, Workshop, compiler};
 use hpcvm::elf::closure::Closure;
 use hpcvm::elf::file_system::HostFiles;
 use hpcvm::elf::loader::{Loader, Settings};

@@ -1,12 +1,10 @@
 //! What is read of ELF files, on files made for it; and that no damage does harm.
 
-mod elf_fixtures;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use elf_fixtures::{Machine, Workshop, compiler};
+use crate::fixtures::{Machine, Workshop, compiler};
 use hpcvm::elf::abi::Class;
 use hpcvm::elf::bytes::{FileId, Source};
 use hpcvm::elf::closure::Closure;
