@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -215,9 +216,15 @@ fn origin(path: &Path) -> PathBuf {
 /// The path that a program's `$ORIGIN` comes from. The kernel tells a program's loader where it
 /// is without symbolic links (`/proc/self/exe`); a library is where it was found.
 fn program_path(loader: &Loader<'_>, path: &Path, object: &Object) -> PathBuf {
-    let real = object
-        .interpreter
-        .as_ref()
-        .and_then(|_| loader.files().real_path(path).ok());
+    // Resolving takes a system call for each folder, and few programs need to know.
+    let library_path = &loader.settings().library_path;
+    let mut texts = object
+        .needed
+        .iter()
+        .chain(&object.rpath)
+        .chain(&object.runpath)
+        .chain([library_path]);
+    let asked = object.interpreter.is_some() && texts.any(|text| text.as_bytes().contains(&b'$'));
+    let real = asked.then(|| loader.files().real_path(path).ok()).flatten();
     real.unwrap_or_else(|| path.to_owned())
 }

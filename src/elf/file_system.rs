@@ -65,13 +65,15 @@ fn names(folder: &Path) -> io::Result<Vec<OsString>> {
 /// The regular files at and below a path of the host. Folders that may not be read are passed
 /// over, as are other file systems: `/proc` and `/sys` have nothing to scan.
 fn walk(path: &Path) -> io::Result<Vec<PathBuf>> {
-    fs::metadata(path)?;
+    if fs::metadata(path)?.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
     let below = walkdir::WalkDir::new(path)
         .same_file_system(true)
         .follow_root_links(true)
         .sort_by_file_name();
     let entries = below.into_iter().filter_map(Result::ok);
-    let files = entries.filter(|entry| entry.file_type().is_file() || (entry.depth() == 0 && entry.path().is_file()));
+    let files = entries.filter(|entry| entry.file_type().is_file());
     Ok(files.map(walkdir::DirEntry::into_path).collect())
 }
 
