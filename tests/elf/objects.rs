@@ -63,6 +63,31 @@ fn objects_are_read_as_readelf_reads_them() {
     }
 }
 
+#[test]
+fn a_runpath_takes_the_place_of_an_rpath() {
+    if !compiler() {
+        return;
+    }
+    for (machine, word) in [(Machine::I386, 4), (Machine::Amd64, 8)] {
+        let workshop = Workshop::new();
+        let flags = ["-Wl,--disable-new-dtags", "-Wl,-rpath,/a"];
+        let program = workshop.program(machine, "program", &["liba.so"], &flags);
+        assert_eq!(read(&program).rpath.as_deref(), Some("/a".as_ref()));
+        // No linker writes both: make DT_DEBUG (21, 0) a DT_RUNPATH (29) of the same string.
+        let mut bytes = fs::read(&program).unwrap();
+        let entry = |tag: u8, value: &[u8]| [vec![tag], vec![0; word - 1], value.to_vec()].concat();
+        let find = |what: &[u8]| bytes.windows(what.len()).rposition(|window| window == what);
+        let debug = find(&entry(21, &vec![0; word])).unwrap();
+        let rpath = (0..debug)
+            .rfind(|at| bytes[*at..].starts_with(&entry(15, &[])))
+            .unwrap();
+        let value = bytes[rpath + word..rpath + 2 * word].to_vec();
+        bytes[debug..debug + 2 * word].copy_from_slice(&entry(29, &value));
+        let object = Object::read(&Source::memory(FileId::Path("/x".into()), bytes.into())).unwrap();
+        assert_eq!((object.rpath, object.runpath), (None, Some("/a".into())));
+    }
+}
+
 /// A library with versions V1 to `last`, and a program that needs the version `needs` of it.
 fn versioned(workshop: &Workshop, machine: Machine) -> PathBuf {
     let script = |name: &str, versions: &str| {
