@@ -13,6 +13,7 @@ pub mod cli;
 pub mod diagnostic;
 pub mod digest;
 pub mod durable;
+pub mod elf;
 pub mod exec;
 pub mod guest;
 pub mod host;

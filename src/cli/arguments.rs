@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
-use super::{CliError, Context, Exit, bench, build, check, completions, doctor, image, man, run, schema, test};
+use super::{CliError, Context, Exit, bench, build, check, completions, doctor, image, man, run, scan, schema, test};
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
 #[derive(Debug, Parser)]
@@ -92,6 +92,8 @@ pub enum Verb {
     Image(image::Args),
     /// Measure how long launches take on this host
     Bench(bench::Args),
+    /// Tell what programs load, and what they miss
+    Scan(scan::Args),
     /// Try what this host can do: tools, rights, hypervisors, space
     Doctor(doctor::Args),
     /// Print the JSON Schema of recipes
@@ -113,6 +115,7 @@ impl Verb {
             Self::Test(args) => test::run(context, &args),
             Self::Image(args) => image::run(context, args),
             Self::Bench(args) => bench::run(context, &args),
+            Self::Scan(args) => scan::run(context, &args),
             Self::Doctor(args) => doctor::run(context, &args),
             Self::Schema(args) => schema::run(context, &args),
             Self::Completions(args) => completions::run(context, &args),

@@ -20,5 +20,6 @@ pub mod resolve;
 pub mod services;
 pub mod tarball;
 pub mod tree;
+mod tree_files;
 
 pub use error::RootfsError;

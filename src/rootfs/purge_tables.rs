@@ -15,7 +15,7 @@ pub(super) struct Table {
 
 /// Every rule.
 #[cfg(test)]
-pub(super) const ALL: [PurgeRule; 15] = [
+pub(super) const ALL: [PurgeRule; 16] = [
     PurgeRule::Documentation,
     PurgeRule::Manuals,
     PurgeRule::Locales,

@@ -1,0 +1,142 @@
+//! `hpcvm scan`
+
+use std::path::{Path, PathBuf};
+
+use super::scan_graph::{dot, tree, why};
+use super::scan_report::{json, problems, table};
+use super::{CliError, Context, Exit};
+use crate::elf::ElfError;
+use crate::elf::file_system::{FileSystem, FolderFiles, HostFiles};
+use crate::elf::loader::{Loader, Settings};
+use crate::elf::processor;
+use crate::elf::scan::{Options, Scanned, scan};
+use crate::rootfs::tarball;
+use crate::rootfs::tree::{Origin, Tree};
+
+/// Arguments of `hpcvm scan`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Exits with 1 when a library, a version, a symbol or an interpreter is missing. \
+                             docs/scan.md tells the rules and the JSON format."
+)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are independent")]
+pub struct Args {
+    /// Programs, libraries or folders; inside the root if one is given [default: all of the root]
+    #[arg(required_unless_present = "root")]
+    paths: Vec<PathBuf>,
+    /// Folder or uncompressed tar archive to take for the root [default: this host]
+    #[arg(long, value_name = "DIR|TAR")]
+    root: Option<PathBuf>,
+    /// `LD_LIBRARY_PATH` of the programs [default: that of hpcvm, and none with --root]
+    #[arg(long, value_name = "DIRS")]
+    ldpath: Option<std::ffi::OsString>,
+    /// Level of x86-64 that counts for glibc-hwcaps folders [default: this host's, and 1 with --root]
+    #[arg(long, value_name = "1-4", value_parser = clap::value_parser!(u8).range(1..=4))]
+    cpu: Option<u8>,
+    /// Look for every undefined symbol too
+    #[arg(long)]
+    symbols: bool,
+    /// Tell only what is missing
+    #[arg(long, conflicts_with_all = ["dot", "why"])]
+    problems: bool,
+    /// One line for each file
+    #[arg(long, conflicts_with_all = ["dot", "why", "problems"])]
+    table: bool,
+    /// Print a graph for Graphviz
+    #[arg(long, conflicts_with = "why")]
+    dot: bool,
+    /// Tell everything that leads to this library
+    #[arg(long, value_name = "SONAME")]
+    why: Option<String>,
+}
+
+/// Where `env` of a script looks in a guest (login.defs, `ENV_SUPATH`).
+const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Scans files and tells what they load.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let files = files(args.root.as_deref())?;
+    let loader = Loader::new(files.as_ref(), settings(context, args));
+    let own_path = context.environment.get("PATH").filter(|_| args.root.is_none());
+    let options = Options {
+        symbols: args.symbols,
+        path: own_path.unwrap_or(GUEST_PATH.as_ref()).to_owned(),
+    };
+    let paths = match &args.paths[..] {
+        [] => vec![PathBuf::from("/")],
+        paths => paths.to_vec(),
+    };
+    let scanned = scan(&loader, &paths, &options)?;
+    print(context, args, &loader, &scanned)?;
+    let broken = scanned.iter().any(Scanned::is_broken);
+    Ok(if broken { Exit::Found } else { Exit::Done })
+}
+
+fn settings(context: &Context, args: &Args) -> Settings {
+    let host = args.root.is_none();
+    let inherited = context.environment.get("LD_LIBRARY_PATH").filter(|_| host);
+    let library_path = args.ldpath.as_deref().or(inherited).unwrap_or_default();
+    let here = std::env::current_dir().ok().filter(|_| host);
+    Settings {
+        library_path: library_path.to_owned(),
+        cpu_level: args.cpu.unwrap_or(if host { processor::level() } else { 1 }),
+        working_folder: here.unwrap_or_else(|| "/".into()),
+    }
+}
+
+/// The root that is scanned.
+fn files(root: Option<&Path>) -> Result<Box<dyn FileSystem>, CliError> {
+    let Some(root) = root else {
+        return Ok(Box::new(HostFiles));
+    };
+    if root.is_dir() {
+        return Ok(Box::new(FolderFiles::new(root)));
+    }
+    if !root.is_file() {
+        return Err(ElfError::NoRoot { path: root.to_owned() }.into());
+    }
+    let mut tree = Tree::default();
+    for (path, entry) in tarball::entries(root, &Origin::Bootstrap)? {
+        tree.insert(path, entry);
+    }
+    tarball::check_links(&tree)?;
+    Ok(Box::new(tree))
+}
+
+fn print(context: &Context, args: &Args, loader: &Loader<'_>, scanned: &[Scanned]) -> Result<(), CliError> {
+    let ui = &context.ui;
+    let style = ui.stdout_style();
+    if let Some(name) = &args.why {
+        let chains = why(scanned, name, style).ok_or_else(|| ElfError::NotNeeded { name: name.clone() })?;
+        return Ok(ui.print(chains)?);
+    }
+    if args.dot {
+        return Ok(ui.print(dot(scanned))?);
+    }
+    if ui.json() {
+        return Ok(ui.print_json(&json(loader, scanned))?);
+    }
+    if args.table {
+        return Ok(ui.print(table(loader, scanned, style))?);
+    }
+    let mut text = String::new();
+    for file in scanned {
+        let problems = problems(loader, file);
+        if args.problems && problems.is_empty() {
+            continue;
+        }
+        if args.problems {
+            text += &file.path.display().to_string();
+            text.push('\n');
+        } else {
+            text += &tree(file, style);
+        }
+        for problem in problems {
+            text += &["  ", &style.error("problem"), ": ", &problem, "\n"].concat();
+        }
+    }
+    ui.print(text)?;
+    let broken = scanned.iter().filter(|file| file.is_broken()).count();
+    ui.note(&format!("{} files scanned, {broken} with problems", scanned.len()));
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! The ELF scan against the tools that know best: the host's own loader, compiler and readelf.
+
+mod fixtures;
+mod host;
+mod objects;
+mod program;
+mod search;
