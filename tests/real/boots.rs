@@ -62,9 +62,9 @@ fn a_writable_root_is_fresh_in_every_vm() {
 #[test]
 fn an_unoptimised_debian_runs_a_job_by_its_own_init() {
     let place = place_with(&recipe("unoptimised-i386"));
-    let script = "cat; cat /proc/1/comm; echo $((2 + 3)); echo aside >&2; exit 7";
+    let script = "cat; cat /proc/1/comm; echo $((2 + 3)); systemctl is-failed systemd-logind; echo aside >&2; exit 7";
     let told = place.run_with_input("unoptimised-i386", &[], script, b"typed\n".to_vec());
-    assert_eq!(told.out(), "typed\nsystemd\n5\n", "{}", told.err());
+    assert_eq!(told.out(), "typed\nsystemd\n5\nactive\n", "{}", told.err());
     assert!(told.err().ends_with("aside\n"), "{}", told.err());
     assert_eq!(told.code(), 7);
     place.nothing_left();

@@ -106,7 +106,7 @@ fn inputs_and_outputs_of_any_name_are_copied() {
         "--output",
         "./-last:last",
         "--output",
-        "/etc/hostname:sub.txt",
+        "/etc/debian_version:version",
         MINIMAL,
         "--",
         "sh",
@@ -127,6 +127,7 @@ fn inputs_and_outputs_of_any_name_are_copied() {
     assert!(place.work("results/empty").is_dir());
     assert_eq!(fs::read(place.work("results/old")).unwrap(), b"new\n");
     assert_eq!(fs::read(place.work("last")).unwrap(), b"last\n");
+    assert!(fs::read(place.work("version")).unwrap().starts_with(b"12"));
     assert_eq!(
         fs::metadata(back.join("deep/run")).unwrap().uid(),
         rustix::process::getuid().as_raw()
