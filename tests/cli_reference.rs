@@ -15,7 +15,7 @@ fn reference() -> String {
          What exit codes mean is in [exit-codes.md](exit-codes.md), what error codes mean in \
          [errors.md](errors.md).\n\n\
          Results go to standard output; steps, warnings and errors go to standard error. With `--json`,\n\
-         each of these is one JSON object on a line of its own:\n\n\
+         results are one JSON document, and each step, warning and error is one JSON object on a line of its own:\n\n\
          ```text\n\
          {\"step\":\"bootstrap\",\"event\":\"begin\",\"detail\":\"84 packages\"}\n\
          {\"step\":\"bootstrap\",\"event\":\"detail\",\"detail\":\"unpacking\"}\n\

@@ -115,6 +115,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     // Before anything is made: from here on every signal ends in a clean removal.
     let interrupts = catch_signals();
     let image = context.store().find(&args.image)?;
+    image.check_lengths()?;
     let boot_image = BootImage::from(&image);
     let accelerator = accelerator::choose(context, args.accel, boot_image.architecture)?;
     let request = run_request::build(context, args, boot_image, &image.manifest.run, accelerator)?;

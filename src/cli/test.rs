@@ -41,6 +41,7 @@ const KEPT: usize = 1 << 20;
 /// Proves an image valid by its recipe's own commands.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let image = context.store().find(&args.image)?;
+    image.check_lengths()?;
     let accelerator = accelerator::choose(context, accelerator::Wanted::Auto, image.manifest.architecture)?;
     let mut verdicts = Vec::new();
     for validation in &image.manifest.validation {

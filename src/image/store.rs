@@ -352,6 +352,25 @@ impl StoredImage {
         format!("{}@{}", self.manifest.name, self.digest.short())
     }
 
+    /// Compares each artefact's length with the manifest's word: quick enough for every launch,
+    /// where [`verify`](super::verify::verify) reads everything.
+    pub fn check_lengths(&self) -> Result<(), ManifestError> {
+        for artefact in &self.manifest.artefacts {
+            let path = self.path(&artefact.name);
+            let length = fs::metadata(&path).map(|file| file.len());
+            let source = match length {
+                Ok(length) if length == artefact.length => continue,
+                Ok(length) => {
+                    let why = format!("it has {length} bytes and should have {}", artefact.length);
+                    return Err(ManifestError::Damaged { path, why });
+                }
+                Err(source) => source,
+            };
+            return Err(ManifestError::Unreadable { path, source });
+        }
+        Ok(())
+    }
+
     /// Every file of its root file system.
     pub fn files(&self) -> Result<FileList, ManifestError> {
         FileList::read(&self.path(&self.manifest.file_list))

@@ -79,7 +79,11 @@ fn a_damaged_image_is_told_from_a_failing_job() {
         let sound = fs::read(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let file = File::options().write(true).open(&path).unwrap();
-        file.set_len(sound.len() as u64 / left).unwrap();
+        let length = sound.len() as u64;
+        file.set_len(length / left).unwrap();
+        assert_eq!(run(how).code(), 121, "{name} cut");
+        // Of the right length, but the rest is zeros: only the guest can find that.
+        file.set_len(length).unwrap();
         let told = run(how);
         assert!(
             [121, 123].contains(&told.code()),
@@ -91,10 +95,10 @@ fn a_damaged_image_is_told_from_a_failing_job() {
         place.nothing_left();
         fs::write(&path, sound).unwrap();
     }
-    for (name, code) in [("manifest.json", 121), ("image.vdi", 123)] {
+    for name in ["manifest.json", "image.vdi"] {
         fs::rename(folder.join(name), folder.join("away")).unwrap();
         let told = run("direct");
-        assert_eq!(told.code(), code, "{name}: {}", told.err());
+        assert_eq!(told.code(), 121, "{name}: {}", told.err());
         fs::rename(folder.join("away"), folder.join(name)).unwrap();
         place.nothing_left();
     }
