@@ -12,6 +12,7 @@ pub use error::BuildError;
 
 use std::path::PathBuf;
 
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::exec::Runner;
 use crate::image::boot::{BootFiles, boot_code, write_boot};
@@ -73,6 +74,15 @@ impl Job<'_> {
 
     fn step(&self, kind: StepKind, recipe: &Recipe) {
         self.progress.step(kind.name(), &kind.describe(recipe));
+    }
+
+    /// What only the recipe's packages can tell is wrong with it; nothing where they were not
+    /// bootstrapped before.
+    #[must_use]
+    pub fn mistakes(&self, recipe: &Recipe) -> Vec<Diagnostic> {
+        let pinned = self.pins().get(recipe);
+        let tree = pinned.and_then(|pinned| cache::cached(self.runner, recipe, &pinned, &self.places()));
+        tree.map_or_else(Vec::new, |tree| tree::mistakes(recipe, &tree))
     }
 
     /// What a plan for `recipe` needs to know of this host.

@@ -1,7 +1,7 @@
 //! From packages to the slim tree, with an account of what went.
 
 use super::{BuildError, Job};
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::guest::hook;
 use crate::plan::StepKind;
 use crate::recipe::{self, Recipe};
@@ -61,13 +61,18 @@ fn size(step: &'static str, tree: &Tree) -> (&'static str, usize, u64) {
     (step, tree.len(), tree.iter().map(|(_, entry)| entry.length()).sum())
 }
 
-/// A service that the recipe keeps and no package has is a mistake in the recipe.
-fn check_services(recipe: &Recipe, tree: &Tree) -> Result<(), BuildError> {
+/// What the recipe says of its packages that they do not bear out.
+pub(super) fn mistakes(recipe: &Recipe, tree: &Tree) -> Vec<Diagnostic> {
     let available: Vec<String> = services::available(tree)
         .into_iter()
         .map(|service| service.name)
         .collect();
-    let problems = recipe::unmatched_services(recipe, &available);
+    recipe::unmatched_services(recipe, &available)
+}
+
+/// A service that the recipe keeps and no package has is a mistake in the recipe.
+fn check_services(recipe: &Recipe, tree: &Tree) -> Result<(), BuildError> {
+    let problems = mistakes(recipe, tree);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(BuildError::Recipe(problems));
     }

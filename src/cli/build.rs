@@ -78,12 +78,12 @@ pub(super) fn run_plan(context: &Context, args: &PlanArgs) -> Result<Exit, CliEr
     Ok(Exit::Done)
 }
 
-fn with_job<T>(
+pub(super) fn with_job<T>(
     context: &Context,
     progress: &dyn Progress,
     (update, force): (bool, bool),
-    work: impl FnOnce(&Job<'_>) -> Result<T, BuildError>,
-) -> Result<T, BuildError> {
+    work: impl FnOnce(&Job<'_>) -> T,
+) -> T {
     let store = context.store();
     let installed = |tool: &str| context.host.find(tool).is_some();
     work(&Job {

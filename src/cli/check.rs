@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::ui::Style;
-use super::{CliError, Context, Exit};
+use super::{CliError, Context, Exit, build};
 use crate::diagnostic::{Severity, render_json, render_text};
+use crate::progress::Silent;
 use crate::recipe;
 
 /// Arguments of `hpcvm check`.
@@ -21,10 +22,17 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut diagnostics = Vec::new();
     for path in &args.recipes {
         let loaded = recipe::load(path);
-        if loaded.diagnostics.is_empty() && !context.ui.json() {
+        let mut found = loaded.diagnostics;
+        // Some mistakes only the packages can tell, where a build has them already.
+        if let Some(recipe) = loaded.recipe {
+            found.extend(build::with_job(context, &Silent, (false, false), |job| {
+                job.mistakes(&recipe)
+            }));
+        }
+        if found.is_empty() && !context.ui.json() {
             context.ui.print(format!("{}: ok\n", path.display()))?;
         }
-        diagnostics.extend(loaded.diagnostics);
+        diagnostics.extend(found);
     }
     if context.ui.json() {
         context.ui.print(render_json(&diagnostics))?;

@@ -108,6 +108,13 @@ pub fn fetch(
     Ok(())
 }
 
+/// The tree of `resolution` if it is in the cache; nothing is made.
+#[must_use]
+pub fn cached(runner: &dyn Runner, recipe: &Recipe, resolution: &Resolution, places: &CachePlaces) -> Option<Tree> {
+    let key = key(runner, recipe, resolution).ok()?;
+    index::load(&places.trees.join(format!("{key}.index")))
+}
+
 /// Whether the tree of `resolution` is in the cache, as far as can be told without reading it.
 pub fn is_cached(runner: &dyn Runner, recipe: &Recipe, resolution: &Resolution, places: &CachePlaces) -> bool {
     key(runner, recipe, resolution).is_ok_and(|key| places.trees.join(format!("{key}.index")).is_file())
