@@ -28,7 +28,7 @@ fn an_unchanged_recipe_is_not_built_again() {
     let place = minimal();
     let file = recipe(MINIMAL);
     let verified = place.line(&format!("image verify {MINIMAL}")).success();
-    assert!(verified.ends_with(": 4 files are as the manifest says\n"), "{verified}");
+    assert!(verified.ends_with(": 5 files are as the manifest says\n"), "{verified}");
 
     let again = place.hpcvm(["build".as_ref(), file.as_os_str()]);
     assert!(again.success().contains(" unchanged: disk "), "{}", again.out());
@@ -154,7 +154,7 @@ fn a_flipped_bit_is_found_wherever_it_is() {
     let folder = copy(&place, MINIMAL);
     let verify = || place.hpcvm(["image".as_ref(), "verify".as_ref(), folder.as_os_str()]);
     verify().success();
-    for name in ["image.vdi", "kernel", "initrd", "files.json"] {
+    for name in ["image.vdi", "kernel", "initrd", "initrd-full", "files.json"] {
         let path = folder.join(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let file = File::options().read(true).write(true).open(&path).unwrap();

@@ -38,7 +38,7 @@ fn an_unprivileged_user_runs_jobs_from_somebody_elses_store() {
             &script.replace("head", "echo scratched > /scratch/x; head"),
         )
         .success();
-    assert_eq!(said, "nobody\n65534\n65534\nmade\nno right\nscratched/home/job\n");
+    assert_eq!(said, "job\n65534\n65534\nmade\nno right\nscratched/home/job\n");
     let made = fs::metadata(place.work("made")).unwrap();
     assert_eq!((made.uid(), made.gid()), (NOBODY, NOBODY));
     place.nothing_left();

@@ -327,8 +327,8 @@ static void configure_network(void)
 }
 
 /*
- * Gives the caller's numeric id the job user's name. The new line comes first, so that it also
- * wins over an entry of that name which the image brought with another number.
+ * Gives the caller's numeric id the job user's name. The new line comes first, so that it wins
+ * over entries of that name or number which the image brought.
  */
 static void name_account(const char *path, uint32_t id, const char *name, const char *rest)
 {
@@ -336,13 +336,13 @@ static void name_account(const char *path, uint32_t id, const char *name, const 
     struct text line = {.length = 0};
     struct text wanted = {.length = 0};
     long length = read_file(path, old, sizeof old);
+    put(&wanted, name);
     put(&wanted, ":x:");
     put_number(&wanted, id);
     put(&wanted, ":");
     for (long i = 0; i < length; i++)
-        if (old[i] == ':' && starts_with(old + i, wanted.bytes))
+        if ((i == 0 || old[i - 1] == '\n') && starts_with(old + i, wanted.bytes))
             return;
-    put(&line, name);
     put(&line, wanted.bytes);
     put(&line, rest);
     put(&line, "\n");
