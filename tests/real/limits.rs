@@ -120,7 +120,7 @@ fn console_report_and_private_folder_are_kept_when_asked_for() {
     assert_eq!(kept.len(), 1, "{kept:?}");
     let mode = fs::metadata(&kept[0]).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "what a job is given is its user's business only");
-    assert!(kept[0].join("job.disk").exists() && kept[0].join("result.disk").exists());
+    assert!(kept[0].join("job.disk").exists() && kept[0].join("hypervisor.log").exists());
     assert!(
         told.err().contains(kept[0].to_str().unwrap()),
         "it says where: {}",
