@@ -24,5 +24,6 @@ pub mod plan;
 pub mod progress;
 pub mod recipe;
 pub mod rootfs;
+pub mod sharedlibs;
 pub mod timing;
 pub mod units;

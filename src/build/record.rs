@@ -61,6 +61,7 @@ pub(super) fn manifest(
         steps: made.slim.sizes.iter().map(step).collect(),
         run: (&recipe.run).into(),
         validation: recipe.validate.iter().map(Into::into).collect(),
+        libraries: None,
     })
 }
 

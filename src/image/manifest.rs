@@ -68,6 +68,50 @@ pub struct Manifest {
     pub run: RunDefaults,
     /// Commands that prove the guest valid, in the recipe's order.
     pub validation: Vec<Validation>,
+    /// What became of the guest's libraries; absent where none is linked from a repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libraries: Option<Libraries>,
+}
+
+/// What became of the guest's libraries. Each one is told of in the artefact `libraries.json`
+/// ([`super::library_list`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Libraries {
+    /// The generation of the shared library repository that the links lead to.
+    pub generation: Generation,
+    /// Libraries and bytes that stayed in the image.
+    pub local: Count,
+    /// Libraries and bytes that are linked from the repository.
+    pub linked: Count,
+    /// Folders of data, and bytes, that are linked from the repository.
+    pub relocated: Count,
+}
+
+/// A generation of a shared library repository, by what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Generation {
+    /// The repository's name.
+    pub repository: String,
+    /// The generation's number.
+    pub number: u32,
+    /// SHA-256 of the generation's index.
+    #[schemars(with = "String", regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub digest: Digest,
+    /// The repository's folder as the recipe names it, where it names an absolute one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+}
+
+/// A number of things and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Count {
+    /// How many.
+    pub files: u64,
+    /// Their bytes, not compressed.
+    pub bytes: u64,
 }
 
 /// The recipe an image was built from.

@@ -96,6 +96,7 @@ pub(crate) fn manifest(name: &str, artefacts: &[(&str, &[u8])]) -> Manifest {
             stdout: Some("2\n".to_owned()),
             status: 0,
         }],
+        libraries: None,
     }
 }
 

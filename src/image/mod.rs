@@ -5,6 +5,7 @@ pub mod boot;
 pub mod disk;
 pub mod file_list;
 pub mod geometry;
+pub mod library_list;
 pub mod manifest;
 pub mod partition;
 mod reference;
