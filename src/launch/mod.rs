@@ -12,6 +12,7 @@ mod prepare;
 mod request;
 mod scratch;
 mod session;
+pub mod slot;
 pub mod stage;
 mod streams;
 mod verdict;

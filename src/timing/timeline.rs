@@ -83,11 +83,22 @@ impl fmt::Debug for Observer {
 }
 
 /// The moments of one launch, each at most once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Timeline {
     start: Instant,
     marks: Vec<Mark>,
     observer: Option<Observer>,
+    callbacks: Callbacks,
+}
+
+/// What is to be done once at a moment.
+#[derive(Default)]
+struct Callbacks(Vec<(Phase, Box<dyn FnOnce() + Send>)>);
+
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} callbacks", self.0.len())
+    }
 }
 
 impl Timeline {
@@ -98,6 +109,7 @@ impl Timeline {
             start,
             marks: Vec::new(),
             observer: None,
+            callbacks: Callbacks::default(),
         }
     }
 
@@ -123,7 +135,20 @@ impl Timeline {
             if let Some(Observer(told)) = &self.observer {
                 told(self.start + at, phase);
             }
+            for (_, what) in self.callbacks.0.extract_if(.., |(wanted, _)| *wanted == phase) {
+                what();
+            }
         }
+    }
+
+    /// Does `what` once when `phase` is reached.
+    pub fn when(&mut self, phase: Phase, what: impl FnOnce() + Send + 'static) {
+        self.callbacks.0.push((phase, Box::new(what)));
+    }
+
+    /// Drops what was to be done at moments that did not come.
+    pub fn forget_callbacks(&mut self) {
+        self.callbacks.0.clear();
     }
 
     /// When it began.
