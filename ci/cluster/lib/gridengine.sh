@@ -21,7 +21,7 @@ hms() { printf '%02d:%02d:%02d' $(($1 / 3600)) $(($1 / 60 % 60)) $(($1 % 60)); }
 gridengine_files() {
   local root=$DIR/gridengine resources=/usr/share/gridengine/util/resources name folder
   local conf=$root/conf common=$root/default/common spool=$root/spool
-  mkdir -p "$common" "$spool/job_scripts" "$conf"/{exechosts,cqueues,pes,hostgroups} "$root"/{bin,lib,utilbin}
+  mkdir -p "$common" "$spool/job_scripts" "$conf"/{exechosts,hosts,cqueues,pes} "$root"/{bin,lib,utilbin}
   ln -s /usr/share/gridengine/util "$root/util"
   for folder in bin lib utilbin; do ln -s "$GRIDENGINE_LIB" "$root/$folder/lx-amd64"; done
   printf '%s\n' "admin_user sgeadmin" "default_domain none" "ignore_fqdn true" "spooling_method classic" \
@@ -30,10 +30,11 @@ gridengine_files() {
   echo head >"$common/act_qmaster"
 
   cp /usr/share/gridengine/default-configuration "$conf/global"
-  set_keys "$conf/global" "execd_spool_dir /run/gridengine" "mailer /bin/true" "load_report_time 00:00:02" \
+  set_keys "$conf/global" "execd_spool_dir /run/gridengine" "mailer /bin/true" "load_report_time 00:00:01" \
     "max_unheard 00:00:20" "reschedule_unknown 00:00:20" \
     "reporting_params accounting=true reporting=false flush_time=00:00:01 accounting_flush_time=00:00:00 joblog=false sharelog=00:00:00" \
     "${GRIDENGINE_CONF[@]}"
+  for name in head $(compute_nodes); do echo "hostname $name" >"$conf/hosts/$name"; done
   for name in $(compute_nodes); do
     printf '%s\n' "hostname $name" "load_scaling NONE" "complex_values NONE" "user_lists NONE" "xuser_lists NONE" \
       "projects NONE" "xprojects NONE" "usage_scaling NONE" "report_variables NONE" >"$conf/exechosts/$name"
@@ -53,19 +54,18 @@ gridengine_spool() {
   gridengine_environment
   on head setpriv --reuid sgeadmin --regid sgeadmin --clear-groups sh -euc '
     lib=$1 spool=$2 conf=$3 resources=/usr/share/gridengine/util/resources
-    shift 3
     "$lib/spoolinit" classic libspoolc "$spool" init
     set_defaults() { "$lib/spooldefaults" "$@"; }
     set_defaults configuration "$conf/global"
     set_defaults complexes "$resources/centry"
     set_defaults usersets "$resources/usersets"
     set_defaults managers sgeadmin root
-    set_defaults adminhosts head "$@"
-    set_defaults submithosts head "$@"
+    set_defaults adminhosts "$conf/hosts"
+    set_defaults submithosts "$conf/hosts"
     set_defaults pes "$conf/pes"
     set_defaults exechosts "$conf/exechosts"
   ' sh "$GRIDENGINE_LIB" "$DIR/gridengine/default/common;$DIR/gridengine/spool" "$DIR/gridengine/conf" \
-    $(compute_nodes) >"$DIR/log/gridengine-spool.log" 2>&1 || die "Grid Engine's spool: see $DIR/log/gridengine-spool.log"
+    >"$DIR/log/gridengine-spool.log" 2>&1 || die "Grid Engine's spool: see $DIR/log/gridengine-spool.log"
 }
 
 # Starts the head's daemon, or that of another node.
