@@ -216,9 +216,15 @@ impl Cluster {
         assert!(script("reboot").arg(self.path()).arg(node).status().unwrap().success());
     }
 
-    /// The process whose standard input is the cluster's life.
-    pub(crate) fn tether(&mut self) -> &mut Child {
-        &mut self.process
+    /// Kills the process that holds the cluster, which then has no chance to clear anything away.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Clears away after a cluster that was killed.
+    pub(crate) fn clear(&self) {
+        assert!(script("stop").arg(self.path()).status().unwrap().success());
     }
 }
 

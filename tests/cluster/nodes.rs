@@ -72,18 +72,14 @@ fn processes(folder: &Path) -> Vec<String> {
     .collect()
 }
 
-fn freezers() -> Vec<PathBuf> {
-    let found = fs::read_dir("/sys/fs/cgroup/freezer").into_iter().flatten();
-    found
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.file_name()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .starts_with("hpcvm-cluster-")
-        })
-        .collect()
+/// The control group that all jobs of the cluster are below.
+fn freezer(folder: &Path) -> PathBuf {
+    let said = fs::read_to_string(folder.join("cluster.conf")).unwrap();
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix("declare -g FREEZER="))
+        .unwrap();
+    line.trim_matches('"').into()
 }
 
 #[test]
@@ -103,18 +99,17 @@ fn a_cluster_leaves_nothing_however_it_ends() {
         cluster.shell(ROOT, HEAD, &format!("scontrol suspend {}", id.trim()));
         let folder = cluster.path().to_owned();
         assert!(processes(&folder).len() > 5, "{:?}", processes(&folder));
-        let before = freezers();
-        assert!(!before.is_empty());
+        let freezer = freezer(&folder);
+        assert!(freezer.exists());
         if killed {
-            cluster.tether().kill().unwrap();
-            cluster.tether().wait().unwrap();
+            cluster.kill();
+            wait_until("all processes are gone", || processes(&folder).is_empty());
+            cluster.clear();
         }
         drop(cluster);
-        wait_until("all processes are gone", || processes(&folder).is_empty());
+        assert_eq!(processes(&folder), [""; 0]);
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(folder.to_str().unwrap()));
-        if !killed {
-            assert!(freezers().len() < before.len(), "{:?}", freezers());
-        }
+        assert!(!freezer.exists() && !folder.exists());
     }
 }
