@@ -6,6 +6,7 @@
 
 pub mod cold;
 mod error;
+pub mod figure;
 pub mod machine;
 pub mod process;
 pub mod report;
