@@ -7,6 +7,7 @@
 pub mod cold;
 mod error;
 pub mod figure;
+pub mod grid;
 pub mod machine;
 pub mod process;
 pub mod report;
