@@ -36,6 +36,9 @@ pub struct Args {
     /// Look for every undefined symbol too
     #[arg(long)]
     symbols: bool,
+    /// Leave out plug-ins: what is loaded without being named as needed
+    #[arg(long)]
+    no_plugins: bool,
     /// Tell only what is missing
     #[arg(long, conflicts_with_all = ["dot", "why"])]
     problems: bool,
@@ -60,6 +63,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let own_path = context.environment.get("PATH").filter(|_| args.root.is_none());
     let options = Options {
         symbols: args.symbols,
+        plugins: !args.no_plugins,
         path: own_path.unwrap_or(GUEST_PATH.as_ref()).to_owned(),
     };
     let paths = match &args.paths[..] {

@@ -8,6 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::abi::Abi;
 use super::bytes::FileId;
+use super::closure::Loaded;
+use super::families::{Key, Marks, Members};
 use super::file_system::FileSystem;
 use super::ld_cache::{self, Cache};
 use super::object::{Fault, Object};
@@ -67,6 +69,8 @@ pub struct Loader<'a> {
     paths: Memory<PathBuf, Option<Read>>,
     folders: Memory<PathBuf, bool>,
     searches: Memory<Abi, Arc<Search>>,
+    marks: Memory<FileId, Marks>,
+    members: Memory<Key, Members>,
 }
 
 /// The loader's cache.
@@ -87,6 +91,8 @@ impl<'a> Loader<'a> {
             paths: Memory::new(),
             folders: Memory::new(),
             searches: Memory::new(),
+            marks: Memory::new(),
+            members: Memory::new(),
         }
     }
 
@@ -133,6 +139,19 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn search(&self, abi: Abi) -> Arc<Search> {
         self.searches.get(&abi, || Arc::new(Search::new(self, abi)))
+    }
+
+    /// What a loaded file tells about plug-ins.
+    pub(super) fn marks(&self, loaded: &Loaded) -> Marks {
+        self.marks.get(&loaded.id, || {
+            let source = self.files.open(&loaded.path).ok();
+            Marks::read(&loaded.object, source.as_ref())
+        })
+    }
+
+    /// A list of plug-ins, found with `find` the first time.
+    pub(super) fn members(&self, key: &Key, find: impl FnOnce() -> Members) -> Members {
+        self.members.get(key, find)
     }
 
     /// Every object that was read so far with all paths it was found by, sorted.

@@ -9,6 +9,7 @@ pub mod abi;
 pub mod bytes;
 pub mod closure;
 mod error;
+pub mod families;
 pub mod file_system;
 pub mod ld_cache;
 pub mod ld_conf;
