@@ -24,6 +24,7 @@ mod run;
 mod run_request;
 mod scan;
 mod scan_graph;
+mod scan_plugins;
 mod scan_report;
 mod schema;
 mod step;

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::scan_graph::{dot, tree, why};
-use super::scan_report::{json, problems, table};
+use super::scan_plugins;
+use super::scan_report::{Json, problems, table};
 use super::{CliError, Context, Exit};
 use crate::elf::ElfError;
 use crate::elf::file_system::{FileSystem, FolderFiles, HostFiles};
 use crate::elf::loader::{Loader, Settings};
 use crate::elf::processor;
-use crate::elf::scan::{Options, Scanned, scan};
+use crate::elf::scan::{Found, Options, Scanned, scan};
 use crate::rootfs::tarball;
 use crate::rootfs::tree::{Origin, Tree};
 
@@ -118,7 +119,7 @@ fn print(context: &Context, args: &Args, loader: &Loader<'_>, scanned: &[Scanned
         return Ok(ui.print(dot(scanned))?);
     }
     if ui.json() {
-        return Ok(ui.print_json(&json(loader, scanned))?);
+        return Ok(ui.print_json(&Json { loader, scanned })?);
     }
     if args.table {
         return Ok(ui.print(table(loader, scanned, style))?);
@@ -134,6 +135,9 @@ fn print(context: &Context, args: &Args, loader: &Loader<'_>, scanned: &[Scanned
             text.push('\n');
         } else {
             text += &tree(file, style);
+            if let Found::Elf(program) = &file.found {
+                text += &scan_plugins::lines(program, style);
+            }
         }
         for problem in problems {
             text += &["  ", &style.error("problem"), ": ", &problem, "\n"].concat();

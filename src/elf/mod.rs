@@ -20,6 +20,7 @@ pub mod processor;
 pub mod scan;
 pub mod scripts;
 pub mod search;
+mod symbol_index;
 pub mod symbols;
 #[cfg(test)]
 mod test_files;

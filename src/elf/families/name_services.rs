@@ -152,7 +152,7 @@ fn services_of(text: &str, database: &str) -> Option<Vec<String>> {
     Some(services)
 }
 
-/// What the C library does where nothing is configured (glibc nss/nss_database.c).
+/// What the C library does where nothing is configured (glibc, `nss/nss_database.c`).
 fn default_of(database: &str) -> Vec<String> {
     let services: &[&str] = match database {
         "hosts" | "networks" => &["dns", "files"],

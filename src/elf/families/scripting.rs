@@ -30,8 +30,7 @@ pub(super) fn python(loader: &Loader<'_>, interpreter: &Loaded) -> Vec<Candidate
             return false;
         };
         match stem.split_once('.') {
-            None => true,
-            Some((_, "abi3")) => true,
+            None | Some((_, "abi3")) => true,
             Some((_, suffix)) => suffix == tag || suffix.starts_with(&format!("{tag}-")),
         }
     };

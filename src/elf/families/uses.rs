@@ -83,7 +83,7 @@ pub fn uses(loader: &Loader<'_>, closure: &Closure) -> Vec<Use> {
             found.extend(configured(loader, closure, closure, index, row));
         }
         if marks.opens {
-            strings.extend(possible(loader, closure, index));
+            strings.push(possible(loader, closure, index));
         }
     }
     // Plug-ins may bring in further families; each family is followed once.
@@ -174,8 +174,7 @@ fn candidates(loader: &Loader<'_>, row: &Row, opener: &Loaded) -> Vec<Candidate>
 }
 
 /// What the file `index` of a program may open, from names among its strings.
-fn possible(loader: &Loader<'_>, closure: &Closure, index: usize) -> Option<Use> {
-    let loaded = &closure.objects[index];
+fn possible(loader: &Loader<'_>, closure: &Closure, index: usize) -> Use {
     let members = members(loader, None, closure.chain(index), |opener| {
         let source = loader.files().open(&opener.path).ok();
         let names = source.map(|source| library_names(&source)).unwrap_or_default();
@@ -186,12 +185,12 @@ fn possible(loader: &Loader<'_>, closure: &Closure, index: usize) -> Option<Use>
         let why = format!("a string of {}", opener.path.display());
         others.map(|name| Candidate { name, why: why.clone() }).collect()
     });
-    Some(Use {
+    Use {
         family: "dlopen",
         certainty: Certainty::Possible,
-        trigger: loaded.path.clone(),
+        trigger: closure.objects[index].path.clone(),
         members: members.list,
-    })
+    }
 }
 
 /// The members for the file that opens them, the first of `chain`; found once for all programs
