@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
+use memchr::memmem;
+
 use super::super::bytes::Source;
 use super::super::object::read_only_data;
 
@@ -46,10 +48,7 @@ pub(in super::super) fn library_names(source: &Source) -> Vec<OsString> {
 }
 
 fn collect(bytes: &[u8], names: &mut Vec<OsString>) {
-    let mut from = 0;
-    while let Some(found) = bytes[from..].windows(3).position(|window| window == b".so") {
-        let at = from + found;
-        from = at + 3;
+    for at in memmem::find_iter(bytes, b".so") {
         let rest = &bytes[at..];
         let Some(length) = rest.iter().take(LONGEST).position(|&byte| byte == 0) else {
             continue;
@@ -64,7 +63,6 @@ fn collect(bytes: &[u8], names: &mut Vec<OsString>) {
         let begins = bytes[..at - start].last().is_none_or(|&byte| byte == 0);
         if begins && is_library(name) && names.len() < 2 * MOST * MOST {
             names.push(OsString::from_vec(name.to_vec()));
-            from = at + length;
         }
     }
 }
