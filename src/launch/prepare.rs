@@ -217,6 +217,7 @@ fn description(request: &LaunchRequest) -> JobDescription {
             .collect(),
         network: (request.network == Network::User).then_some(USER_NETWORK),
         scratch: request.scratch.map(|_| OsString::from(SCRATCH_PATH)),
+        libraries: None,
     }
 }
 
