@@ -38,12 +38,6 @@ impl Digest {
         Self::of_reader(&mut File::open(path)?)
     }
 
-    /// The digest of these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     /// The 32 raw bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -72,7 +72,9 @@ fn add(tree: &Tree, loader: &Loader<'_>, path: &Path, before: &[TreePath], set: 
     if let Some(load) = Load::of(tree, loader, path) {
         for (file, rest) in load.chain_of_each() {
             let chain = [before, &rest].concat();
-            let shorter = set.get(&file).is_none_or(|known| (chain.len(), &chain) < (known.len(), known));
+            let shorter = set
+                .get(&file)
+                .is_none_or(|known| (chain.len(), &chain) < (known.len(), known));
             if shorter {
                 set.insert(file, chain);
             }
@@ -93,14 +95,21 @@ fn add(tree: &Tree, loader: &Loader<'_>, path: &Path, before: &[TreePath], set: 
 
 /// Sonames of the name service modules that `/etc/nsswitch.conf` asks for (nsswitch.conf(5)).
 fn name_services(tree: &Tree) -> BTreeSet<String> {
-    let text = tree.open(Path::new("/etc/nsswitch.conf")).and_then(|source| source.read_all(LARGEST));
+    let text = tree
+        .open(Path::new("/etc/nsswitch.conf"))
+        .and_then(|source| source.read_all(LARGEST));
     let text = text.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
     let services = lines.filter_map(|line| line.split_once(':')).flat_map(|(_, services)| {
         // What stands in brackets says what to do after a service, and is none.
-        let outside = services.split('[').map(|part| part.rsplit(']').next().unwrap_or_default());
-        outside.flat_map(str::split_whitespace).map(str::to_owned).collect::<Vec<_>>()
+        let outside = services
+            .split('[')
+            .map(|part| part.rsplit(']').next().unwrap_or_default());
+        outside
+            .flat_map(str::split_whitespace)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     });
     let mut names: BTreeSet<String> = services.collect();
     // What the C library does without a configuration.

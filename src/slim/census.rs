@@ -39,8 +39,10 @@ impl Census {
             .iter()
             .filter(|(_, entry)| matches!(entry.kind, Kind::File(_)))
             .collect();
-        let looked: Result<Vec<Option<(TreePath, Elf)>>, SlimError> =
-            files.into_par_iter().map(|(path, entry)| look(tree, path, entry)).collect();
+        let looked: Result<Vec<Option<(TreePath, Elf)>>, SlimError> = files
+            .into_par_iter()
+            .map(|(path, entry)| look(tree, path, entry))
+            .collect();
         Ok(Self {
             files: looked?.into_iter().flatten().collect(),
         })

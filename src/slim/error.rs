@@ -146,7 +146,9 @@ impl Problem for SlimError {
                 folders,
                 ..
             } => denied(folder, packages, folders),
-            Self::Damaged { .. } => "see what is sound and what restores the rest: hpcvm libs verify --repair".to_owned(),
+            Self::Damaged { .. } => {
+                "see what is sound and what restores the rest: hpcvm libs verify --repair".to_owned()
+            }
             Self::Rootfs(error) => return error.help(),
             Self::Repository(error) => return error.help(),
         })

@@ -4,16 +4,19 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use goblin::elf::header::ET_DYN;
 
 use super::SlimError;
+use super::census::{absolute, file_at};
 use super::strings::StringTable;
 use crate::elf::abi::Abi;
 use crate::elf::file_system::FileSystem as _;
 use crate::elf::ld_conf;
+use crate::elf::loader::{Loader, Settings};
 use crate::elf::object::Object;
 use crate::rootfs::tree::{Kind, Tree, TreePath};
 use crate::sharedlibs::MOUNT_POINT;
@@ -26,7 +29,14 @@ pub const CONFIGURATION: &str = "/etc/ld.so.conf";
 /// The folders that `ldconfig` looks into whatever the configuration says, as it is built for
 /// x86 (`add_system_dir`); most exist in no tree.
 const SYSTEM: [&str; 8] = [
-    "/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libx32",
 ];
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
@@ -60,11 +70,46 @@ pub fn cache(tree: &Tree) -> Result<Vec<u8>, SlimError> {
     Ok(encode(&lines(tree)?))
 }
 
+/// Whether the loader would miss a library of `tree` without a new cache: one that stands in a
+/// folder which is configured but not searched by itself, and that the present cache does not lead
+/// to. Costs little where no such folder exists.
+pub fn is_needed(tree: &Tree) -> Result<bool, SlimError> {
+    let loader = Loader::new(tree, Settings::default());
+    for (name, real) in folders(tree) {
+        let lines = || folder_lines(tree, &name, &real, None);
+        let by_itself = |object: &Object| {
+            let folders = &loader.search(object.abi).default;
+            folders
+                .iter()
+                .any(|folder| tree.real_path(folder).is_ok_and(|path| path == absolute(&real)))
+        };
+        if SYSTEM.iter().any(|system| system.as_bytes() == name) {
+            continue;
+        }
+        for line in lines()? {
+            let place = absolute(&TreePath::new(&line.path).expect("it was found there"));
+            let Some(object) = loader.read(&place).and_then(|read| read.object.ok()) else {
+                continue;
+            };
+            let soname = OsStr::from_bytes(&line.soname);
+            let known = loader
+                .cached(soname, object.abi, &[])
+                .and_then(|path| file_at(tree, &path));
+            if !by_itself(&object) && known.is_none() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// The folders that count, in order, each file of them once: name as configured, and real place.
 fn folders(tree: &Tree) -> Vec<(Vec<u8>, TreePath)> {
     let configured = ld_conf::folders(tree, Path::new(CONFIGURATION));
     let mut seen = BTreeSet::new();
-    let named = configured.iter().map(|path| path.as_os_str().as_encoded_bytes().to_vec());
+    let named = configured
+        .iter()
+        .map(|path| path.as_os_str().as_encoded_bytes().to_vec());
     let mut found = Vec::new();
     for name in named.chain(SYSTEM.iter().map(|name| name.as_bytes().to_vec())) {
         let real = TreePath::new(&name).ok().and_then(|path| tree.resolve(&path));
@@ -96,9 +141,9 @@ fn levels(tree: &Tree, folder: &TreePath) -> Vec<(String, TreePath)> {
     let Ok(parent) = TreePath::new(&[folder.as_bytes(), b"/glibc-hwcaps"].concat()) else {
         return Vec::new();
     };
-    let folders = tree.below(&parent).filter(|(path, entry)| {
-        path.parent().as_ref() == Some(&parent) && matches!(entry.kind, Kind::Directory)
-    });
+    let folders = tree
+        .below(&parent)
+        .filter(|(path, entry)| path.parent().as_ref() == Some(&parent) && matches!(entry.kind, Kind::Directory));
     folders
         .map(|(path, _)| (String::from_utf8_lossy(path.name()).into_owned(), path.clone()))
         .collect()
@@ -114,7 +159,10 @@ struct Candidate {
 /// The libraries of one folder, one for each soname (`search_dir`).
 fn folder_lines(tree: &Tree, named: &[u8], real: &TreePath, level: Option<&str>) -> Result<Vec<Line>, SlimError> {
     let mut found: BTreeMap<Vec<u8>, Candidate> = BTreeMap::new();
-    for (path, _) in tree.below(real).filter(|(path, _)| path.parent().as_ref() == Some(real)) {
+    for (path, _) in tree
+        .below(real)
+        .filter(|(path, _)| path.parent().as_ref() == Some(real))
+    {
         let Some((soname, candidate)) = candidate(tree, path)? else {
             continue;
         };
@@ -129,8 +177,13 @@ fn folder_lines(tree: &Tree, named: &[u8], real: &TreePath, level: Option<&str>)
     let line = |(soname, candidate): (Vec<u8>, Candidate)| {
         let place = |name: &[u8]| [named, b"/", name].concat();
         // `ldconfig` makes the link that a soname needs; a tree that lacks it is left as it is.
-        let linked = TreePath::new(&[real.as_bytes(), b"/", &soname].concat()).is_ok_and(|path| tree.resolve(&path).is_some());
-        let file = if level.is_none() && linked { &soname } else { &candidate.name };
+        let linked =
+            TreePath::new(&[real.as_bytes(), b"/", &soname].concat()).is_ok_and(|path| tree.resolve(&path).is_some());
+        let file = if level.is_none() && linked {
+            &soname
+        } else {
+            &candidate.name
+        };
         Line {
             path: place(file),
             soname,
@@ -159,7 +212,11 @@ fn candidate(tree: &Tree, path: &TreePath) -> Result<Option<(Vec<u8>, Candidate)
     let Some(flags) = flags(&object).filter(|_| object.elf_type == ET_DYN && object.dynamic) else {
         return Ok(None);
     };
-    let mut soname = object.soname.as_ref().map_or(name, |soname| soname.as_encoded_bytes()).to_vec();
+    let mut soname = object
+        .soname
+        .as_ref()
+        .map_or(name, |soname| soname.as_encoded_bytes())
+        .to_vec();
     // `libfoo.so` -> `libfoo.so.1` is for the linker; other links under another name are libraries.
     if is_link && name != soname && !(name.ends_with(b".so") && soname.starts_with(name)) {
         is_link = false;
@@ -175,10 +232,10 @@ fn candidate(tree: &Tree, path: &TreePath) -> Result<Option<(Vec<u8>, Candidate)
     Ok(Some((soname, candidate)))
 }
 
-fn object(tree: &Tree, path: &TreePath) -> Result<Option<Arc<Object>>, SlimError> {
-    let place = super::census::absolute(path);
+fn object(tree: &Tree, path: &TreePath) -> Result<Option<Object>, SlimError> {
+    let place = absolute(path);
     match tree.open(&place) {
-        Ok(source) => Ok(Object::read(&source).ok().map(Arc::new)),
+        Ok(source) => Ok(Object::read(&source).ok()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(SlimError::Unreadable { path: place, source }),
     }
@@ -223,10 +280,13 @@ fn compare(a: &[u8], b: &[u8]) -> Ordering {
 
 /// The number that `text` begins with, and the rest.
 fn number(text: &[u8]) -> (u64, &[u8]) {
-    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    let value = text[..end]
+    let end = text
         .iter()
-        .fold(0_u64, |sum, digit| sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(text.len());
+    let value = text[..end].iter().fold(0_u64, |sum, digit| {
+        sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
+    });
     (value, &text[end..])
 }
 
@@ -249,14 +309,25 @@ fn encode(lines: &[Line]) -> Vec<u8> {
     let extension = (start + strings.bytes().len()).next_multiple_of(4);
 
     let mut file = MAGIC.to_vec();
-    for field in [word(lines.len()), word(strings.bytes().len()), FLAGS, word(extension), 0, 0, 0] {
+    for field in [
+        word(lines.len()),
+        word(strings.bytes().len()),
+        FLAGS,
+        word(extension),
+        0,
+        0,
+        0,
+    ] {
         file.extend(field.to_le_bytes());
     }
     for line in lines {
         for field in [line.flags, offset(&line.soname), offset(&line.path), 0] {
             file.extend(field.to_le_bytes());
         }
-        let place = line.level.as_deref().and_then(|level| levels.binary_search(&level).ok());
+        let place = line
+            .level
+            .as_deref()
+            .and_then(|level| levels.binary_search(&level).ok());
         let hwcap = place.map_or(0, |place| HWCAP_EXTENSION | place as u64);
         file.extend(hwcap.to_le_bytes());
     }

@@ -137,7 +137,11 @@ impl Loads {
                 // A file that is itself a start is told of by who needs it, if anybody does.
                 let known = need.chain.len();
                 if known <= 1 || (chain.len() > 1 && (chain.len(), &chain) < (known, &need.chain)) {
-                    need.chain = if chain.is_empty() { vec![load.files[index].clone()] } else { chain };
+                    need.chain = if chain.is_empty() {
+                        vec![load.files[index].clone()]
+                    } else {
+                        chain
+                    };
                 }
             }
         }

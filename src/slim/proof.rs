@@ -106,7 +106,11 @@ fn difference(was: &Loading, is: &Loading) -> Option<String> {
         let same = old.0 == new.0 && old.1 == new.1;
         if !same || was.digest(&old.2) != is.digest(&new.2) {
             let name = Path::new(&old.1).display();
-            return Some(format!("{name} is {} now, it was {}", is.told(&new.2), was.told(&old.2)));
+            return Some(format!(
+                "{name} is {} now, it was {}",
+                is.told(&new.2),
+                was.told(&old.2)
+            ));
         }
     }
     for (old, new) in was.files.iter().zip(&is.files) {
@@ -116,7 +120,10 @@ fn difference(was: &Loading, is: &Loading) -> Option<String> {
     }
     let told = |files: &[Found]| files.last().map_or_else(|| "nothing".to_owned(), |file| file.1.clone());
     match (was.files.len(), is.files.len()) {
-        (old, new) if old > new => Some(format!("{} is not loaded any more, or counts as another file", told(&was.files))),
+        (old, new) if old > new => Some(format!(
+            "{} is not loaded any more, or counts as another file",
+            told(&was.files)
+        )),
         (old, new) if old < new => Some(format!("{} is loaded as well", told(&is.files))),
         _ => (was.needs.len() != is.needs.len()).then(|| "its needs are not the same".to_owned()),
     }
@@ -133,7 +140,10 @@ enum End {
 
 impl End {
     fn of(tree: &Tree, path: &TreePath) -> Self {
-        let kind = tree.resolve(path).and_then(|real| tree.get(&real)).map(|entry| &entry.kind);
+        let kind = tree
+            .resolve(path)
+            .and_then(|real| tree.get(&real))
+            .map(|entry| &entry.kind);
         match kind {
             None => Self::Nothing,
             Some(Kind::Directory) => Self::Folder,
@@ -156,7 +166,11 @@ impl End {
 /// Every path leads to what it led to: no link loops, none dangles that did not before.
 fn paths(before: &Tree, after: &Tree) -> Result<(), SlimError> {
     let rewritten = TreePath::new(ld_cache::PATH.as_bytes()).expect("it is a path");
-    let paths: Vec<&TreePath> = before.iter().map(|(path, _)| path).filter(|path| **path != rewritten).collect();
+    let paths: Vec<&TreePath> = before
+        .iter()
+        .map(|(path, _)| path)
+        .filter(|path| **path != rewritten)
+        .collect();
     let moved = paths.par_iter().find_map_first(|path| {
         let (was, is) = (End::of(before, path), End::of(after, path));
         (was != is).then(|| SlimError::Moved {

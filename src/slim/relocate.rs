@@ -20,6 +20,11 @@ pub(super) struct Links {
 }
 
 impl Links {
+    /// Whether nothing is linked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.libraries.is_empty() && self.folders.is_empty()
+    }
+
     /// The libraries at these paths and the folders at those; `provenance` tells of a package.
     pub(super) fn new<'a>(
         tree: &Tree,

@@ -57,7 +57,13 @@ mod tests {
 
     #[test]
     fn what_ends_another_string_is_not_stored_again() {
-        let strings = ["libz.so.1", "/lib/libz.so.1", "/usr/lib/libz.so.1", "libc.so.6", "z.so.1"];
+        let strings = [
+            "libz.so.1",
+            "/lib/libz.so.1",
+            "/usr/lib/libz.so.1",
+            "libc.so.6",
+            "z.so.1",
+        ];
         let table = StringTable::new(strings.iter().map(|text| text.as_bytes()));
         for string in strings {
             let start = table.offset(string.as_bytes()) as usize;

@@ -131,14 +131,19 @@ impl Basis<'_> {
             return Ok(kept);
         }
         let merged = matches!(
-            self.tree.get(&TreePath::new(b"lib").expect("it is a path")).map(|entry| &entry.kind),
+            self.tree
+                .get(&TreePath::new(b"lib").expect("it is a path"))
+                .map(|entry| &entry.kind),
             Some(Kind::Symlink(_))
         );
         for (path, entry) in self.tree.iter().filter(|(_, entry)| entry.kind != Kind::Directory) {
             let named = absolute(path);
             let short = named.strip_prefix("/usr").ok().filter(|_| merged);
             let names = [Some(named.clone()), short.map(|rest| Path::new("/").join(rest))];
-            let matching = names.iter().flatten().find_map(|name| set.matches(name).first().copied());
+            let matching = names
+                .iter()
+                .flatten()
+                .find_map(|name| set.matches(name).first().copied());
             let Some(glob) = matching else { continue };
             let file = match entry.kind {
                 Kind::File(_) => Some(path.clone()),
@@ -170,7 +175,11 @@ impl Basis<'_> {
             if let Some(file) = kept.keys().filter(library).find(|file| file.is_within(folder)) {
                 return Err(unfit(file, "is to stay in the image ('libraries: keep')"));
             }
-            if let Some((path, why)) = self.tree.below(folder).find_map(|(path, entry)| Some((path, odd(entry)?))) {
+            if let Some((path, why)) = self
+                .tree
+                .below(folder)
+                .find_map(|(path, entry)| Some((path, odd(entry)?)))
+            {
                 return Err(unfit(path, why));
             }
         }
