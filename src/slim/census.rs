@@ -48,6 +48,11 @@ impl Census {
         })
     }
 
+    /// Leaves out what `tree` does not have any more.
+    pub fn forget_absent(&mut self, tree: &Tree) {
+        self.files.retain(|path, _| tree.get(path).is_some());
+    }
+
     /// All of them, by path.
     pub fn iter(&self) -> impl Iterator<Item = (&TreePath, &Elf)> {
         self.files.iter()

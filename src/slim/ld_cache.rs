@@ -18,7 +18,7 @@ use crate::elf::file_system::FileSystem as _;
 use crate::elf::ld_conf;
 use crate::elf::loader::{Loader, Settings};
 use crate::elf::object::Object;
-use crate::rootfs::tree::{Kind, Tree, TreePath};
+use crate::rootfs::tree::{Content, Entry, Kind, Origin, Tree, TreePath};
 use crate::sharedlibs::MOUNT_POINT;
 
 /// Where the cache stands.
@@ -70,10 +70,28 @@ pub fn cache(tree: &Tree) -> Result<Vec<u8>, SlimError> {
     Ok(encode(&lines(tree)?))
 }
 
+/// Puts a cache into `tree`.
+pub(super) fn put(tree: &mut Tree, cache: Vec<u8>, epoch: u64) {
+    let path = TreePath::new(PATH.as_bytes()).expect("it is a path");
+    let entry = Entry::new(Kind::File(Content::inline(cache)), 0o644, epoch, Origin::Bootstrap);
+    tree.insert(path, entry);
+}
+
+/// Writes the cache of a tree without links where the loader would miss a library without it: of
+/// a package that was only extracted, or one that an overlay brought. Tells whether it did.
+pub fn write_where_needed(tree: &mut Tree, epoch: u64) -> Result<bool, SlimError> {
+    let needed = is_needed(tree)?;
+    if needed {
+        let cache = cache(tree)?;
+        put(tree, cache, epoch);
+    }
+    Ok(needed)
+}
+
 /// Whether the loader would miss a library of `tree` without a new cache: one that stands in a
 /// folder which is configured but not searched by itself, and that the present cache does not lead
 /// to. Costs little where no such folder exists.
-pub fn is_needed(tree: &Tree) -> Result<bool, SlimError> {
+fn is_needed(tree: &Tree) -> Result<bool, SlimError> {
     let loader = Loader::new(tree, Settings::default());
     for (name, real) in folders(tree) {
         let lines = || folder_lines(tree, &name, &real, None);

@@ -16,7 +16,7 @@ use crate::elf::loader::Loader;
 use crate::image::library_list::LibraryList;
 use crate::image::manifest;
 use crate::recipe::{Init, Libraries};
-use crate::rootfs::tree::{Content, Entry, Kind, Origin, Tree, TreePath};
+use crate::rootfs::tree::{Kind, Tree};
 use crate::sharedlibs::{Addition, LibraryError, Provenance, Repository, Wanted};
 
 /// What is asked for.
@@ -72,7 +72,7 @@ pub fn link(tree: &mut Tree, request: &Request<'_>) -> Result<Linked, SlimError>
     let mut account = Account::new(basis, &decisions, &links, request.purged);
     if links.is_empty() {
         let list = account.list();
-        write_cache_where_needed(tree, request.epoch)?;
+        ld_cache::write_where_needed(tree, request.epoch)?;
         return Ok(Linked { list, libraries: None });
     }
     let repository = open(request, &links)?;
@@ -81,7 +81,7 @@ pub fn link(tree: &mut Tree, request: &Request<'_>) -> Result<Linked, SlimError>
     let mut mounted = links.mount(&linked, &repository)?;
     let cache = ld_cache::cache(&mounted)?;
     for tree in [&mut linked, &mut mounted] {
-        put_cache(tree, cache.clone(), request.epoch);
+        ld_cache::put(tree, cache.clone(), request.epoch);
     }
     prove(tree, &mounted, &census, request.library_path)?;
     let generation = manifest::Generation {
@@ -166,22 +166,4 @@ fn provenance(tree: &Tree, package: &str, version: &dyn Fn(&str) -> Option<Strin
         version: version(package),
         licence,
     }
-}
-
-fn put_cache(tree: &mut Tree, cache: Vec<u8>, epoch: u64) {
-    let path = TreePath::new(ld_cache::PATH.as_bytes()).expect("it is a path");
-    let entry = Entry::new(Kind::File(Content::inline(cache)), 0o644, epoch, Origin::Bootstrap);
-    tree.insert(path, entry);
-}
-
-/// Writes the loader's cache of a tree without links if there is a library that only it leads to
-/// and that the one in the tree, if any, does not know: a package that was only extracted, or a
-/// file that an overlay brought.
-pub fn write_cache_where_needed(tree: &mut Tree, epoch: u64) -> Result<bool, SlimError> {
-    let needed = ld_cache::is_needed(tree)?;
-    if needed {
-        let cache = ld_cache::cache(tree)?;
-        put_cache(tree, cache, epoch);
-    }
-    Ok(needed)
 }

@@ -107,10 +107,6 @@ impl Loads {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&TreePath, &Load)> {
-        self.by_file.iter()
-    }
-
     pub(super) fn get(&self, path: &TreePath) -> Option<&Load> {
         self.by_file.get(path)
     }
