@@ -34,21 +34,29 @@ fn parts(cache: &[u8]) -> (&[u8], Vec<u32>) {
     (&cache[..extension], levels.collect())
 }
 
+/// The lines of a cache, for a reader.
+fn told(cache: &[u8]) -> Vec<String> {
+    let number = |at: usize| u32::from_le_bytes(cache[at..at + 4].try_into().unwrap());
+    let text = |at: usize| {
+        let rest = &cache[number(at) as usize..];
+        String::from_utf8_lossy(&rest[..rest.iter().position(|&byte| byte == 0).unwrap()]).into_owned()
+    };
+    let rows = (0..number(20) as usize).map(|index| HEADER + index * ENTRY);
+    let row = |at: usize| {
+        let (flags, level) = (number(at), (number(at + 20), number(at + 16)));
+        format!("{} -> {} {flags:#x} {level:?}", text(at + 4), text(at + 8))
+    };
+    rows.map(row).collect()
+}
+
 #[track_caller]
 fn assert_as_ldconfig(tree: &Tree, folder: &Path) {
     let (ours, theirs) = (cache(tree).unwrap(), by_ldconfig(folder));
-    let shown = |cache: &[u8]| {
-        let entries = cache[HEADER..].split(|&byte| byte == 0).filter(|text| text.len() > 4);
-        entries
-            .map(|text| String::from_utf8_lossy(text).into_owned())
-            .collect::<Vec<_>>()
-    };
-    assert!(
-        parts(&ours) == parts(&theirs),
-        "{:#?}\n{:#?}",
-        shown(&ours),
-        shown(&theirs)
-    );
+    let (our_lines, their_lines) = (told(&ours), told(&theirs));
+    let first = our_lines.iter().zip(&their_lines).find(|(a, b)| a != b);
+    assert_eq!(first, None, "{} and {} lines", our_lines.len(), their_lines.len());
+    assert_eq!(our_lines, their_lines);
+    assert!(parts(&ours) == parts(&theirs), "the strings are not in the same order");
     assert!(Cache::parse(&ours).is_some());
 }
 
@@ -95,7 +103,7 @@ fn the_cache_is_what_ldconfig_writes() {
     for machine in [I386, AMD64] {
         let root = various(machine);
         let tree = root.tree(&|_| None);
-        assert!(lines(&tree).unwrap().len() > 10);
+        assert!(lines(&tree).unwrap().0.len() > 10);
         assert_as_ldconfig(&tree, &root.on_host(""));
     }
 }
@@ -118,7 +126,7 @@ fn folders_for_processors_are_in_the_cache() {
     assert_as_ldconfig(&root.tree(&|_| None), &root.on_host(""));
 }
 
-/// A real system of some hundred libraries: this host's own folder of libraries.
+/// A real system of some hundred libraries: the smaller ones of this host.
 #[test]
 fn the_cache_of_this_host_is_what_ldconfig_writes() {
     let source = Path::new("/usr/lib/x86_64-linux-gnu");
@@ -133,7 +141,10 @@ fn the_cache_of_this_host_is_what_ldconfig_writes() {
         let kind = entry.file_type().unwrap();
         if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), target.join(entry.file_name())).unwrap();
-        } else if kind.is_file() && is_library_name(entry.file_name().as_bytes()) {
+        } else if kind.is_file()
+            && is_library_name(entry.file_name().as_bytes())
+            && entry.metadata().unwrap().len() < 100_000
+        {
             fs::copy(entry.path(), target.join(entry.file_name())).unwrap();
         }
     }
