@@ -26,5 +26,6 @@ pub mod recipe;
 pub mod remedy;
 pub mod rootfs;
 pub mod sharedlibs;
+pub mod slim;
 pub mod timing;
 pub mod units;
