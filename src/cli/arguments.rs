@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
 use super::{
-    CliError, Context, Exit, bench, build, check, completions, doctor, image, log, man, run, scan, schema, test,
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, log, man, run, scan, schema, test, libs,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
@@ -92,6 +92,8 @@ pub enum Verb {
     Test(test::Args),
     /// Look at the images of the store
     Image(image::Args),
+    /// Keep libraries and data that images link to in one shared place
+    Libs(Box<libs::Args>),
     /// Measure how long launches take on this host
     Bench(bench::Args),
     /// List the jobs of the timing log, print one's events, or serve as the timing logger
@@ -122,6 +124,7 @@ impl Verb {
             Self::Run(args) => run::run(context, &args),
             Self::Test(args) => test::run(context, &args),
             Self::Image(args) => image::run(context, args),
+            Self::Libs(args) => libs::run(context, &args),
             Self::Bench(args) => bench::run(context, &args),
             Self::Log(args) => log::run(context, &args),
             Self::Timeline(args) => log::run_timeline(context, &args),

@@ -11,10 +11,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXCPU};
 use signal_hook::iterator::Signals;
 
 use super::run_request::{self, Boot, NetworkKind};
-use super::{CliError, Context, Exit, accelerator};
+use super::{CliError, Context, Exit, accelerator, run_advice, run_libraries, run_scan};
 use crate::diagnostic::Problem;
 use crate::guest::result_disk::Ending;
 use crate::launch::{self, BootImage, Interrupt, LaunchError, Outcome, Streams};
+use crate::remedy::Remedy;
 use crate::timing::{Phase, Timeline};
 use crate::units::Bytes;
 
@@ -45,6 +46,8 @@ pub struct Args {
     /// An empty disk of this size at /scratch
     #[arg(long, value_name = "SIZE")]
     pub(super) scratch: Option<Bytes>,
+    #[command(flatten)]
+    pub(super) libraries: run_libraries::LibraryArgs,
     /// Set a variable for the job, or pass one of this environment on
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<OsString>,
@@ -87,6 +90,9 @@ pub struct Args {
     /// Keep the clone, the disks and the logs, and say where they are
     #[arg(long)]
     pub(super) keep: bool,
+    /// Do not look beforehand whether a program of yours would find its libraries in the guest
+    #[arg(long)]
+    pub(super) no_scan: bool,
     /// Print the hypervisor's command line and start nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -118,10 +124,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     image.check_lengths()?;
     let boot_image = BootImage::from(&image);
     let accelerator = accelerator::choose(context, args.accel, boot_image.architecture)?;
-    let request = run_request::build(context, args, boot_image, &image.manifest.run, accelerator)?;
+    let mut request = run_request::build(context, args, boot_image, &image.manifest.run, accelerator)?;
+    run_libraries::attach(context, &image, &args.libraries, &mut request)?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);
+    }
+    if !args.no_scan {
+        run_scan::check(context, &image, &request)?;
     }
     let reaped = launch::reap(&request.scratch_parent);
     if reaped > 0 {
@@ -129,13 +139,16 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     timeline.mark(Phase::Checked);
     let result = launch::launch(&context.host, &request, streams(), interrupts, &mut timeline);
+    let remedies = run_advice::of(context, &image, &request, &result);
     if args.timing {
         context.ui.complain(&timeline.table());
     }
     if let Some(path) = &args.report {
-        crate::durable::write(path, report(&result, &timeline).as_bytes())?;
+        crate::durable::write(path, report(&result, &timeline, &remedies).as_bytes())?;
     }
-    end(context, result)
+    let end = end(context, result);
+    run_advice::tell(context, &remedies);
+    end
 }
 
 /// The exit status of a launch; errors of the launch itself are told.
@@ -168,7 +181,7 @@ fn end(context: &Context, result: Result<Outcome, LaunchError>) -> Result<Exit, 
 }
 
 /// How it ended and where the time went, as JSON.
-fn report(result: &Result<Outcome, LaunchError>, timeline: &Timeline) -> String {
+fn report(result: &Result<Outcome, LaunchError>, timeline: &Timeline, remedies: &[Remedy]) -> String {
     let ending = match result {
         Ok(Outcome {
             ending: Ending::Exited(status),
@@ -190,7 +203,10 @@ fn report(result: &Result<Outcome, LaunchError>, timeline: &Timeline) -> String 
         }) => serde_json::json!({"job": "not-started", "errno": errno}),
         Err(error) => serde_json::json!({"error": error.code(), "blame": error.blame(), "message": error.to_string()}),
     };
-    let report = serde_json::json!({"report": 1, "ending": ending, "timeline": timeline.marks()});
+    let mut report = serde_json::json!({"report": 1, "ending": ending, "timeline": timeline.marks()});
+    if !remedies.is_empty() {
+        report["remedies"] = serde_json::json!(remedies);
+    }
     format!("{report:#}\n")
 }
 

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::dynamic::{
-    DF_1_NODEFLIB, DT_FLAGS_1, DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, DT_VERDEF,
+    DF_1_NODEFLIB, DF_1_PIE, DT_FLAGS_1, DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, DT_VERDEF,
     DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM, Dyn,
 };
 use goblin::elf::header::{ELFMAG, ET_DYN, ET_EXEC, Header};
-use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE};
-use goblin::elf::{Dynamic, Elf, ProgramHeader};
+use goblin::elf::program_header::{PF_W, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE};
+use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
+use goblin::elf::{Dynamic, Elf, ProgramHeader, SectionHeader};
 
 use super::abi::{Abi, Class};
 use super::bytes::{Source, Window};
@@ -63,6 +64,8 @@ pub struct Object {
     pub interpreter: Option<PathBuf>,
     /// `DF_1_NODEFLIB`: the default folders are not searched for what it needs.
     pub no_default_folders: bool,
+    /// `DF_1_PIE`: a program, whatever else it looks like; one that is static has no loader.
+    pub position_independent: bool,
     /// Versions it needs.
     pub requires: Vec<VersionNeed>,
     /// Versions it defines; `None` where it has no versions at all.
@@ -96,6 +99,7 @@ impl Object {
             runpath: None,
             interpreter: layout.interpreter(&mut window)?,
             no_default_folders: layout.value(DT_FLAGS_1).unwrap_or(0) & DF_1_NODEFLIB != 0,
+            position_independent: layout.value(DT_FLAGS_1).unwrap_or(0) & DF_1_PIE != 0,
             requires: Vec::new(),
             provides: None,
             build_id: None,
@@ -123,6 +127,14 @@ impl Object {
         object.build_id = notes.build_id;
         object.dlopen = notes.dlopen;
         Ok(object)
+    }
+
+    /// Whether it is there to be loaded by others: a library or a plug-in. Some can be started as
+    /// well (glibc's `libc.so.6` tells its version then).
+    #[must_use]
+    pub fn is_library(&self) -> bool {
+        let started = self.interpreter.is_some() || self.position_independent;
+        self.elf_type == ET_DYN && self.dynamic && (self.soname.is_some() || !started)
     }
 
     /// Whether it is started, and not only loaded: it names its loader, or is a static program.
@@ -240,6 +252,38 @@ impl Layout {
         }
         Ok(notes)
     }
+}
+
+/// Where the data that a program reads and does not write or execute stands in a file, as offsets
+/// and lengths: by its sections, or where it has none, by its segments.
+pub(super) fn read_only_data(source: &Source) -> Result<Vec<(u64, u64)>, Fault> {
+    let mut window = Window::new(source);
+    let layout = Layout::read(&mut window)?;
+    let flags = u64::from(SHF_ALLOC | SHF_EXECINSTR | SHF_WRITE);
+    let data: Vec<(u64, u64)> = sections(&mut window, &layout)?
+        .iter()
+        .filter(|section| section.sh_type == SHT_PROGBITS && section.sh_flags & flags == u64::from(SHF_ALLOC))
+        .map(|section| (section.sh_offset, section.sh_size))
+        .collect();
+    if !data.is_empty() {
+        return Ok(data);
+    }
+    let loaded = layout.segments.iter().filter(|segment| segment.p_type == PT_LOAD);
+    let constant = loaded.filter(|segment| segment.p_flags & PF_W == 0);
+    Ok(constant.map(|segment| (segment.p_offset, segment.p_filesz)).collect())
+}
+
+/// The section table; empty where there is none that can be read, which the loader does not need.
+pub(super) fn sections(window: &mut Window<'_>, layout: &Layout) -> Result<Vec<SectionHeader>, Fault> {
+    let count = usize::from(layout.header.e_shnum);
+    let size = SectionHeader::size(layout.ctx);
+    if count == 0 || usize::from(layout.header.e_shentsize) != size {
+        return Ok(Vec::new());
+    }
+    let Some(bytes) = window.exactly(layout.header.e_shoff, count * size)? else {
+        return Ok(Vec::new());
+    };
+    Ok(SectionHeader::parse_from(&bytes, 0, count, layout.ctx).unwrap_or_default())
 }
 
 fn segments(window: &mut Window<'_>, header: &Header, ctx: Ctx) -> Result<Vec<ProgramHeader>, Fault> {

@@ -73,7 +73,7 @@ pub struct Resolution {
 
 /// Resolves `recipe` with the package lists of `state` as they are: [`AptState::update`] first.
 pub fn resolve(runner: &dyn Runner, state: &AptState, recipe: &Recipe) -> Result<Resolution, RootfsError> {
-    let mut wanted: Vec<String> = recipe.packages.clone();
+    let mut wanted = recipe.all_packages();
     if recipe.kernel.initrd == Initrd::Debian {
         wanted.push(recipe.kernel.package.clone());
     }
@@ -100,6 +100,24 @@ pub fn resolve(runner: &dyn Runner, state: &AptState, recipe: &Recipe) -> Result
         packages: packages?,
         kernel: kernel?,
     })
+}
+
+/// The packages of these names with the lists of `state` as they are, and on wish what apt would
+/// install with them.
+pub fn named(
+    runner: &dyn Runner,
+    state: &AptState,
+    names: &[String],
+    dependencies: bool,
+) -> Result<Vec<Package>, RootfsError> {
+    if dependencies {
+        return described(runner, state, &uris(runner, state, names, "")?);
+    }
+    let mut found = Vec::new();
+    for name in names {
+        found.push(uris_of_one(runner, state, name)?);
+    }
+    described(runner, state, &found)
 }
 
 /// What a configured tree holds besides the recipe's packages and their dependencies.

@@ -107,6 +107,7 @@ mod tests {
                 ending: Ending::Exited(status),
                 stopped: None,
                 outputs_status: 0,
+                lacks: Vec::new(),
             });
             VmEnd { result, timeline }
         };
