@@ -1,9 +1,11 @@
 //! `hpcvm image`
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use super::image_table::{Row, show, table};
-use super::{CliError, Context, Exit};
+use super::{CliError, Context, Exit, image_report};
 use crate::image::StoredImage;
 use crate::image::verify::{Difference, verify};
 
@@ -19,7 +21,7 @@ enum What {
     /// List all images
     Ls,
     /// Tell what an image is made of
-    Show(Which),
+    Show(ShowArgs),
     /// Read an image whole and compare it with its manifest
     #[command(after_long_help = "Exits with 1 when the image is not what its manifest says.")]
     Verify(Which),
@@ -32,12 +34,25 @@ struct Which {
     image: String,
 }
 
+/// What to show, and where.
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Write a report on it to FILE: one HTML page that loads nothing; - is standard output
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
 /// Looks at images.
 pub(super) fn run(context: &Context, args: Args) -> Result<Exit, CliError> {
     match args.what {
         What::Ls => list(context),
-        What::Show(which) => {
-            let image = context.store().find(&which.image)?;
+        What::Show(args) => {
+            let image = context.store().find(&args.which.image)?;
+            if let Some(file) = &args.report {
+                return image_report::run(context, &image, file);
+            }
             if context.ui.json() {
                 context.ui.print(image.manifest.to_bytes())?;
             } else {

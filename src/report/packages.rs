@@ -17,7 +17,7 @@ pub(super) struct Row {
     version: String,
     architecture: String,
     digest: String,
-    /// Where its licence stands in the guest; empty where it does not.
+    /// Where its licence stands in the guest, below [`FOLDER`]; empty where it does not.
     licence: String,
     files: u64,
     kept: Amount,
@@ -26,7 +26,7 @@ pub(super) struct Row {
     bar: u64,
 }
 
-/// Every package that was installed, then what no package owns.
+/// Every package that was installed and what no package owns, from the largest to the smallest.
 pub(super) fn rows(facts: &Facts) -> Vec<Row> {
     let manifest = &facts.manifest;
     let licences = Licences::of(&facts.files);
@@ -45,7 +45,9 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row> {
             version: version.to_owned(),
             architecture: architecture.to_owned(),
             digest: digest.map_or_else(String::new, |digest| digest.to_string()),
-            licence: licences.of_package(name).unwrap_or_default(),
+            licence: licences
+                .of_package(name)
+                .map_or_else(String::new, |path| below_folder(&path)),
             files,
             kept: Amount::new(bytes),
             linked: Amount::new(linked.remove(name).unwrap_or(0)),
@@ -75,6 +77,7 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row> {
             .filter(|name| !known.contains(name))
             .map(|name| row(name, "", "", None)),
     );
+    rows.sort_by(|a, b| (b.kept.bytes, &a.name, &a.architecture).cmp(&(a.kept.bytes, &b.name, &b.architecture)));
     rows
 }
 
@@ -134,6 +137,12 @@ impl<'a> Licences<'a> {
         }
         self.files.contains(file.as_str()).then_some(file)
     }
+}
+
+/// The path without [`FOLDER`], where it is below it.
+fn below_folder(path: &str) -> String {
+    let below = path.strip_prefix(FOLDER).and_then(|below| below.strip_prefix('/'));
+    below.unwrap_or(path).to_owned()
 }
 
 /// Where a link in `folder` leads to, as far as its text tells.

@@ -33,6 +33,7 @@ pub(super) struct Page {
     files: Vec<files::Row>,
     file_count: String,
     system: Vec<(&'static str, String)>,
+    root_digest: String,
     command_line: String,
     recipe: String,
     sources: Vec<Source>,
@@ -97,6 +98,7 @@ impl Page {
             files: files::largest(&facts.files),
             file_count: count(facts.files.entries.len() as u64, "entry", "entries"),
             system: system(manifest),
+            root_digest: manifest.root.digest.to_string(),
             command_line: manifest.kernel.command_line.clone(),
             recipe: manifest.recipe.digest.to_string(),
             sources: manifest.recipe.sources.clone(),
@@ -156,7 +158,9 @@ fn purge(manifest: &Manifest) -> Vec<PurgeRow> {
             bar: thousandths(saving.bytes, largest),
         }
     };
-    manifest.purge.iter().map(row).collect()
+    let mut rows: Vec<PurgeRow> = manifest.purge.iter().map(row).collect();
+    rows.sort_by(|a, b| (b.amount.bytes, &a.rule).cmp(&(a.amount.bytes, &b.rule)));
+    rows
 }
 
 /// What each purge rule removes, from the schema: told in one place.
@@ -185,7 +189,6 @@ fn system(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("Memory", Amount::new(run.memory).text),
         ("Processors", grouped(u64::from(run.cpus))),
         ("User", run.user.clone()),
-        ("Root digest", manifest.root.digest.to_string()),
     ]
 }
 
