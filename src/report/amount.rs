@@ -25,6 +25,23 @@ impl Amount {
     }
 }
 
+/// A number of things: to sort by, and to read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Count {
+    number: u64,
+    /// `2,310`
+    text: String,
+}
+
+impl Count {
+    pub(super) fn new(number: u64) -> Self {
+        Self {
+            number,
+            text: grouped(number),
+        }
+    }
+}
+
 /// A number with a comma before every third digit from the right.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -16,6 +16,8 @@ pub(super) struct Stage {
     /// Against the line before: `−38.0 MiB`; empty for the first.
     change: String,
     shrinks: bool,
+    /// What the missing part of the line is drawn as.
+    gone: &'static str,
     /// Of the longest line.
     share: String,
     parts: Vec<Part>,
@@ -38,9 +40,9 @@ pub(super) fn stages(facts: &Facts) -> Vec<Stage> {
     let manifest = &facts.manifest;
     let whole = longest(manifest);
     let mut stages: Vec<Stage> = Vec::new();
-    let mut add = |title: String, note: String, parts: &[(&'static str, String, u64)]| {
+    let mut add = |title: String, note: String, parts: &[(&'static str, String, u64)], gone| {
         let stage = Stage::new(title, note, parts, stages.last(), whole);
-        stages.push(stage);
+        stages.push(Stage { gone, ..stage });
     };
     for step in &manifest.steps {
         let title = step_title(&step.name).map_or_else(|| step.name.clone(), str::to_owned);
@@ -49,6 +51,7 @@ pub(super) fn stages(facts: &Facts) -> Vec<Stage> {
             title,
             note,
             &[("tree", "files of the root file system".to_owned(), step.bytes)],
+            if step.name == "libraries" { "linked" } else { "gone" },
         );
     }
     let root = &manifest.root;
@@ -60,6 +63,7 @@ pub(super) fn stages(facts: &Facts) -> Vec<Stage> {
         "Root file system".to_owned(),
         how,
         &[("root", "root file system".to_owned(), root.length)],
+        "gone",
     );
     let disk = manifest.artefact(DISK_FILE).map_or(0, |disk| disk.length);
     let (boot, root) = (manifest.disk.boot.length, manifest.disk.root.length);
@@ -76,6 +80,7 @@ pub(super) fn stages(facts: &Facts) -> Vec<Stage> {
             ),
             ("rest", "header and alignment".to_owned(), rest),
         ],
+        "gone",
     );
     stages
 }
@@ -129,6 +134,7 @@ impl Stage {
             amount: Amount::new(bytes),
             change: last.map_or_else(String::new, |_| change(before, bytes)),
             shrinks: bytes < before,
+            gone: "gone",
             share: per_cent(bytes, whole),
             parts: drawn,
             end: thousandths(bytes, whole),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::amount::{Amount, grouped, name, per_cent, thousandths};
+use super::amount::{Amount, Count, grouped, name, per_cent, thousandths};
 use super::facts::Facts;
 use crate::image::library_list::{LibraryList, ListedLibrary, Reason, Verdict};
 
@@ -41,8 +41,9 @@ struct VerdictLine {
 
 #[derive(Debug, Serialize)]
 struct Row {
-    /// The path, or the name that was not found.
+    /// The file's name, or the name that was not found.
     title: String,
+    folder: String,
     soname: String,
     package: String,
     verdict: String,
@@ -70,8 +71,7 @@ struct Link {
 #[derive(Debug, Serialize)]
 struct FolderRow {
     path: String,
-    files: String,
-    count: u64,
+    files: Count,
     amount: Amount,
     object: String,
 }
@@ -94,8 +94,7 @@ pub(super) fn libraries(facts: &Facts) -> Option<Libraries> {
     rows.sort_by_key(|row| row.rank);
     let folder = |folder: &crate::image::library_list::LinkedFolder| FolderRow {
         path: folder.path.clone(),
-        files: grouped(folder.files),
-        count: folder.files,
+        files: Count::new(folder.files),
         amount: Amount::new(folder.bytes),
         object: folder.object.to_string(),
     };
@@ -138,11 +137,10 @@ fn verdicts(list: &LibraryList) -> Vec<VerdictLine> {
 impl Row {
     fn of(library: &ListedLibrary) -> Self {
         let unnamed = || "(no name)".to_owned();
-        let title = library
-            .path
-            .clone()
-            .or_else(|| library.soname.clone())
-            .unwrap_or_else(unnamed);
+        let (folder, title) = match library.path.as_deref().and_then(|path| path.rsplit_once('/')) {
+            Some((folder, name)) => (folder.to_owned(), name.to_owned()),
+            None => (String::new(), library.soname.clone().unwrap_or_else(unnamed)),
+        };
         Self {
             soname: library
                 .soname
@@ -150,6 +148,7 @@ impl Row {
                 .filter(|soname| *soname != title)
                 .unwrap_or_default(),
             title,
+            folder,
             package: library.package.clone().unwrap_or_default(),
             verdict: name(library.verdict),
             rank: u8::from(library.verdict != Verdict::Missing),

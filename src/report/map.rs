@@ -218,12 +218,12 @@ fn draw_group(group: &Group, area: Area, total: u64) -> DrawnGroup {
         let title = format!("{}: {name}, {} ({})", group.title, amount.text, amount.exact);
         Drawn::new(area.inner(0.0, 0.75), name, &amount.text, title)
     };
-    let own = Drawn::new(
-        area,
-        if has_heading { &heading } else { "" },
-        "",
-        format!("{heading} ({})", bytes.exact),
-    );
+    let label = match letters(&heading) <= room(area) {
+        _ if !has_heading => "",
+        true => &heading,
+        false => group.title,
+    };
+    let own = Drawn::new(area, label, "", format!("{heading} ({})", bytes.exact));
     DrawnGroup {
         kind: group.kind,
         area: own,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::amount::{Amount, thousandths};
+use super::amount::{Amount, Count, thousandths};
 use super::facts::Facts;
 use crate::digest::Digest;
 use crate::image::file_list::{FileList, ListedKind};
@@ -19,7 +19,7 @@ pub(super) struct Row {
     digest: String,
     /// Where its licence stands in the guest, below [`FOLDER`]; empty where it does not.
     licence: String,
-    files: u64,
+    files: Count,
     kept: Amount,
     linked: Amount,
     /// Of the largest package, in thousandths.
@@ -48,7 +48,7 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row> {
             licence: licences
                 .of_package(name)
                 .map_or_else(String::new, |path| below_folder(&path)),
-            files,
+            files: Count::new(files),
             kept: Amount::new(bytes),
             linked: Amount::new(linked.remove(name).unwrap_or(0)),
             bar: thousandths(bytes, largest),

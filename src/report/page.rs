@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::amount::{Amount, count, grouped, name, per_cent, thousandths};
+use super::amount::{Amount, Count, count, grouped, name, per_cent, thousandths};
 use super::facts::Facts;
 use super::files;
 use super::journey::{Stage, stages};
@@ -12,7 +12,7 @@ use super::libraries::{self, Libraries};
 use super::map::{self, Map};
 use super::packages;
 use crate::image::DISK_FILE;
-use crate::image::manifest::{Manifest, Service, Source, Tool};
+use crate::image::manifest::{Manifest, Source, Tool};
 use crate::recipe::PurgeRule;
 
 /// What the template is filled with.
@@ -27,7 +27,7 @@ pub(super) struct Page {
     map: Option<Map>,
     purge: Vec<PurgeRow>,
     purged: Amount,
-    services: Vec<Service>,
+    services: Vec<ServiceRow>,
     libraries: Option<Libraries>,
     packages: Vec<packages::Row>,
     files: Vec<files::Row>,
@@ -55,9 +55,16 @@ struct Tile {
 struct PurgeRow {
     rule: String,
     removes: String,
-    entries: u64,
+    entries: Count,
     amount: Amount,
     bar: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceRow {
+    name: String,
+    kind: String,
+    package: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,7 +99,7 @@ impl Page {
             map: Map::of(&map::groups(facts)),
             purge: purge(manifest),
             purged: Amount::new(saved),
-            services: manifest.services_removed.clone(),
+            services: services(manifest),
             libraries: libraries::libraries(facts),
             packages: packages::rows(facts),
             files: files::largest(&facts.files),
@@ -153,7 +160,7 @@ fn purge(manifest: &Manifest) -> Vec<PurgeRow> {
         PurgeRow {
             removes: descriptions.get(&rule).cloned().unwrap_or_default(),
             rule,
-            entries: saving.files,
+            entries: Count::new(saving.files),
             amount: Amount::new(saving.bytes),
             bar: thousandths(saving.bytes, largest),
         }
@@ -190,6 +197,15 @@ fn system(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("Processors", grouped(u64::from(run.cpus))),
         ("User", run.user.clone()),
     ]
+}
+
+fn services(manifest: &Manifest) -> Vec<ServiceRow> {
+    let row = |service: &crate::image::manifest::Service| ServiceRow {
+        name: service.name.clone(),
+        kind: service.kind.clone(),
+        package: service.package.clone().unwrap_or_default(),
+    };
+    manifest.services_removed.iter().map(row).collect()
 }
 
 fn artefacts(manifest: &Manifest) -> Vec<ArtefactRow> {
