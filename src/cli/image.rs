@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::image_table::{Row, show, table};
-use super::{CliError, Context, Exit, image_report};
+use super::{CliError, Context, Exit, image_diff, image_report};
 use crate::image::StoredImage;
 use crate::image::verify::{Difference, verify};
 
@@ -25,6 +25,9 @@ enum What {
     /// Read an image whole and compare it with its manifest
     #[command(after_long_help = "Exits with 1 when the image is not what its manifest says.")]
     Verify(Which),
+    /// Tell how two images differ
+    #[command(after_long_help = "Exits with 1 when they differ.")]
+    Diff(image_diff::Args),
 }
 
 /// Which image.
@@ -64,6 +67,7 @@ pub(super) fn run(context: &Context, args: Args) -> Result<Exit, CliError> {
             let image = context.store().find(&which.image)?;
             report(context, &image, &verify(&image))
         }
+        What::Diff(args) => image_diff::run(context, &args),
     }
 }
 

@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod exit;
 mod image;
+mod image_diff;
 mod image_report;
 mod image_table;
 mod man;

@@ -249,7 +249,8 @@ mod tests {
     fn every_rule_is_described() {
         let descriptions = rule_descriptions();
         assert_eq!(descriptions["time-zones"], "Time zone data, except UTC.");
-        assert_eq!(descriptions.len(), 16, "{descriptions:#?}");
+        assert!(descriptions.len() >= 16, "{descriptions:#?}");
+        assert!(descriptions.values().all(|text| !text.is_empty()), "{descriptions:#?}");
     }
 
     #[test]

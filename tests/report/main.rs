@@ -3,6 +3,7 @@
 
 mod browser;
 mod contrast;
+mod diff;
 mod fixture;
 mod page;
 mod picture;
