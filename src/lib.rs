@@ -26,5 +26,6 @@ pub mod recipe;
 pub mod report;
 pub mod rootfs;
 pub mod sharedlibs;
+pub mod slim;
 pub mod timing;
 pub mod units;
