@@ -9,7 +9,7 @@ use crate::report::{Facts, ReportError, render};
 
 /// Writes the report about `image` to `file`, or to standard output for `-`.
 pub(super) fn run(context: &Context, image: &StoredImage, file: &Path) -> Result<Exit, CliError> {
-    let facts = Facts::read(image).map_err(ReportError::from)?;
+    let facts = Facts::read_with_licences(image).map_err(ReportError::from)?;
     let page = render(&facts)?;
     if file == Path::new("-") {
         context.ui.print(page)?;

@@ -250,6 +250,7 @@ mod tests {
             manifest,
             files: FileList::of(&tree),
             libraries: None,
+            licences: BTreeMap::new(),
         }
     }
 

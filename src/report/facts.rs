@@ -1,8 +1,10 @@
 //! What a report is made from.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use super::licences::licences;
 use crate::digest::Digest;
 use crate::image::file_list::FileList;
 use crate::image::library_list::{LIBRARY_LIST_FILE, LibraryList};
@@ -20,6 +22,8 @@ pub struct Facts {
     pub files: FileList,
     /// What became of its libraries; `None` where they were not weighed.
     pub libraries: Option<LibraryList>,
+    /// What the licences of each package are called, where its copyright file tells.
+    pub licences: BTreeMap<String, Vec<String>>,
 }
 
 impl Facts {
@@ -41,7 +45,16 @@ impl Facts {
             manifest: manifest.clone(),
             files: image.files()?,
             libraries,
+            licences: BTreeMap::new(),
         })
+    }
+
+    /// As [`Facts::read`], and reads the packages' copyright files from the image's disk. Where
+    /// the disk cannot be read, licences are not named, and a warning is logged.
+    pub fn read_with_licences(image: &StoredImage) -> Result<Self, ManifestError> {
+        let facts = Self::read(image)?;
+        let licences = licences(image);
+        Ok(Self { licences, ..facts })
     }
 }
 

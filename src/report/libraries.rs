@@ -1,5 +1,7 @@
 //! What became of the libraries, and why.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::amount::{Amount, Count, grouped, name, per_cent, thousandths};
@@ -15,6 +17,7 @@ pub(super) struct Libraries {
     /// Where the links lead to; absent where none does.
     generation: Option<GenerationLine>,
     verdicts: Vec<VerdictLine>,
+    reasons: Vec<ReasonRow>,
     rows: Vec<Row>,
     folders: Vec<FolderRow>,
 }
@@ -37,6 +40,15 @@ struct VerdictLine {
     /// Where it stands in the bar, in thousandths.
     from: u64,
     width: u64,
+}
+
+/// All libraries of one verdict for one reason.
+#[derive(Debug, Serialize)]
+struct ReasonRow {
+    verdict: String,
+    why: &'static str,
+    files: Count,
+    amount: Amount,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,6 +113,7 @@ pub(super) fn libraries(facts: &Facts) -> Option<Libraries> {
     Some(Libraries {
         generation,
         verdicts: verdicts(list),
+        reasons: reasons(list),
         rows,
         folders: list.folders.iter().map(folder).collect(),
     })
@@ -132,6 +145,22 @@ fn verdicts(list: &LibraryList) -> Vec<VerdictLine> {
     };
     let all = [Verdict::Local, Verdict::Linked, Verdict::Purged, Verdict::Missing];
     all.map(line).into_iter().filter(|line| line.count != "0").collect()
+}
+
+fn reasons(list: &LibraryList) -> Vec<ReasonRow> {
+    let mut sums: BTreeMap<(Verdict, Reason), (u64, u64)> = BTreeMap::new();
+    for library in &list.entries {
+        let (files, bytes) = sums.entry((library.verdict, library.reason)).or_default();
+        *files += 1;
+        *bytes = bytes.saturating_add(library.length);
+    }
+    let row = |((verdict, reason), (files, bytes))| ReasonRow {
+        verdict: name(verdict),
+        why: why(reason),
+        files: Count::new(files),
+        amount: Amount::new(bytes),
+    };
+    sums.into_iter().map(row).collect()
 }
 
 impl Row {
@@ -172,6 +201,34 @@ impl Link {
             name: name.to_owned(),
         }
     }
+}
+
+/// Bytes that are linked from the repository, by package: the manifest's sums, which count all
+/// files of linked folders, or else those of the list.
+pub(super) fn linked_by_package(facts: &Facts) -> BTreeMap<&str, u64> {
+    let sums = facts
+        .manifest
+        .libraries
+        .iter()
+        .flat_map(|libraries| &libraries.by_package);
+    let sums: BTreeMap<&str, u64> = sums
+        .map(|sum| {
+            (
+                sum.package.as_str(),
+                sum.linked.bytes.saturating_add(sum.relocated.bytes),
+            )
+        })
+        .collect();
+    if !sums.is_empty() {
+        return sums;
+    }
+    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
+    let entries = facts.libraries.iter().flat_map(|list| &list.entries);
+    for library in entries.filter(|library| library.verdict == Verdict::Linked) {
+        let size = sizes.entry(library.package.as_deref().unwrap_or("(none)")).or_default();
+        *size = size.saturating_add(library.length);
+    }
+    sizes
 }
 
 /// A reason as a sentence.

@@ -1,13 +1,11 @@
 //! Where every byte of the packages went: kept, linked, purged, stripped.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::amount::{Amount, name, per_cent};
 use super::facts::Facts;
+use super::libraries::linked_by_package;
 use super::treemap::{Area, squarified};
-use crate::image::library_list::{Reason, Verdict};
 
 /// The picture in two shapes: one for wide windows and paper, one for narrow windows.
 const SHAPES: [(&str, f64, f64); 2] = [("wide", 1160.0, 500.0), ("narrow", 440.0, 640.0)];
@@ -83,9 +81,11 @@ pub(super) fn groups(facts: &Facts) -> Vec<Group> {
         .map(|size| (size.package.clone(), size.bytes))
         .partition(|(package, _)| !["(overlays)", "(recipe)"].contains(&package.as_str()));
     let purged = manifest.purge.iter().map(|saving| (name(saving.rule), saving.bytes));
+    let linked = linked_by_package(facts).into_iter();
+    let linked = linked.map(|(package, bytes)| (package.to_owned(), bytes));
     let groups = [
         ("kept", "In the image", own),
-        ("linked", "Linked from the repository", linked(facts)),
+        ("linked", "Linked from the repository", linked.collect()),
         ("purged", "Purged", purged.collect()),
         ("services", "Services", services(facts)),
         ("added", "Laid over", added),
@@ -99,28 +99,6 @@ pub(super) fn groups(facts: &Facts) -> Vec<Group> {
         .into_iter()
         .map(group)
         .filter(|group| !group.cells.is_empty())
-        .collect()
-}
-
-/// Linked libraries by package, and linked folders, which hold some of those libraries.
-fn linked(facts: &Facts) -> Vec<(String, u64)> {
-    let Some(list) = &facts.libraries else {
-        return Vec::new();
-    };
-    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-    for library in &list.entries {
-        if library.verdict == Verdict::Linked && library.reason != Reason::InFolder {
-            let size = sizes
-                .entry(library.package.as_deref().unwrap_or("(no package)"))
-                .or_default();
-            *size = size.saturating_add(library.length);
-        }
-    }
-    let folders = list.folders.iter().map(|folder| (folder.path.clone(), folder.bytes));
-    sizes
-        .into_iter()
-        .map(|(package, bytes)| (package.to_owned(), bytes))
-        .chain(folders)
         .collect()
 }
 

@@ -12,6 +12,7 @@ mod facts;
 mod files;
 mod journey;
 mod libraries;
+mod licences;
 mod map;
 mod packages;
 mod page;

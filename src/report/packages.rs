@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::amount::{Amount, Count, thousandths};
 use super::facts::Facts;
+use super::libraries::linked_by_package;
+use super::licences::{LicenceFiles, few};
 use crate::digest::Digest;
-use crate::image::file_list::{FileList, ListedKind};
-use crate::image::library_list::{Reason, Verdict};
 
 /// One row of the table.
 #[derive(Debug, Serialize)]
@@ -17,7 +17,11 @@ pub(super) struct Row {
     version: String,
     architecture: String,
     digest: String,
-    /// Where its licence stands in the guest, below [`FOLDER`]; empty where it does not.
+    /// What its licences are called, as many as are shown.
+    licences: String,
+    /// All of them, where those are more.
+    all_licences: String,
+    /// The file that holds them, below `/usr/share/doc`; empty where it is not in the image.
     licence: String,
     files: Count,
     kept: Amount,
@@ -29,7 +33,8 @@ pub(super) struct Row {
 /// Every package that was installed and what no package owns, from the largest to the smallest.
 pub(super) fn rows(facts: &Facts) -> Vec<Row> {
     let manifest = &facts.manifest;
-    let licences = Licences::of(&facts.files);
+    let places = LicenceFiles::of(&facts.files);
+    let known_licences = |name: &str| facts.licences.get(name).map_or(&[][..], Vec::as_slice);
     let mut linked = linked_by_package(facts);
     let mut sizes: BTreeMap<&str, (u64, u64)> = manifest
         .packages
@@ -45,9 +50,9 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row> {
             version: version.to_owned(),
             architecture: architecture.to_owned(),
             digest: digest.map_or_else(String::new, |digest| digest.to_string()),
-            licence: licences
-                .of_package(name)
-                .map_or_else(String::new, |path| below_folder(&path)),
+            licences: few(known_licences(name)),
+            all_licences: known_licences(name).join(", "),
+            licence: places.of_package(name).unwrap_or_default(),
             files: Count::new(files),
             kept: Amount::new(bytes),
             linked: Amount::new(linked.remove(name).unwrap_or(0)),
@@ -79,119 +84,4 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row> {
     );
     rows.sort_by(|a, b| (b.kept.bytes, &a.name, &a.architecture).cmp(&(a.kept.bytes, &b.name, &b.architecture)));
     rows
-}
-
-fn linked_by_package(facts: &Facts) -> BTreeMap<&str, u64> {
-    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-    let entries = facts.libraries.iter().flat_map(|list| &list.entries);
-    for library in entries.filter(|library| library.verdict == Verdict::Linked && library.reason != Reason::InFolder) {
-        if let Some(package) = &library.package {
-            let size = sizes.entry(package).or_default();
-            *size = size.saturating_add(library.length);
-        }
-    }
-    sizes
-}
-
-/// Where licences stand: `/usr/share/doc/PACKAGE/copyright` (Debian policy, 12.5).
-struct Licences<'a> {
-    files: BTreeSet<&'a str>,
-    /// A package's folder, or its licence, can be a link to another's.
-    links: BTreeMap<&'a str, &'a str>,
-}
-
-const FOLDER: &str = "/usr/share/doc";
-
-impl<'a> Licences<'a> {
-    fn of(list: &'a FileList) -> Self {
-        let mut licences = Self {
-            files: BTreeSet::new(),
-            links: BTreeMap::new(),
-        };
-        for entry in &list.entries {
-            let Some(below) = entry.path.strip_prefix("/usr/share/doc/") else {
-                continue;
-            };
-            let is_licence = below.ends_with("/copyright");
-            match (entry.kind, &entry.target) {
-                (ListedKind::File | ListedKind::HardLink, _) if is_licence => {
-                    licences.files.insert(&entry.path);
-                }
-                (ListedKind::Symlink, Some(target)) if is_licence || !below.contains('/') => {
-                    licences.links.insert(&entry.path, target);
-                }
-                _ => {}
-            }
-        }
-        licences
-    }
-
-    fn of_package(&self, package: &str) -> Option<String> {
-        let mut folder = format!("{FOLDER}/{package}");
-        if let Some(target) = self.links.get(folder.as_str()) {
-            folder = joined(FOLDER, target);
-        }
-        let mut file = format!("{folder}/copyright");
-        if let Some(target) = self.links.get(file.as_str()) {
-            file = joined(&folder, target);
-        }
-        self.files.contains(file.as_str()).then_some(file)
-    }
-}
-
-/// The path without [`FOLDER`], where it is below it.
-fn below_folder(path: &str) -> String {
-    let below = path.strip_prefix(FOLDER).and_then(|below| below.strip_prefix('/'));
-    below.unwrap_or(path).to_owned()
-}
-
-/// Where a link in `folder` leads to, as far as its text tells.
-fn joined(folder: &str, target: &str) -> String {
-    if target.starts_with('/') {
-        return target.trim_end_matches('/').to_owned();
-    }
-    let mut parts: Vec<&str> = folder.split('/').collect();
-    for part in target.split('/').filter(|part| !part.is_empty() && *part != ".") {
-        if part == ".." {
-            parts.pop();
-        } else {
-            parts.push(part);
-        }
-    }
-    parts.join("/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rootfs::tree::{Content, Entry, Kind, Origin, Tree, TreePath};
-
-    #[test]
-    fn licences_are_found_behind_links() {
-        let mut tree = Tree::default();
-        let text = || Kind::File(Content::inline(*b"GPL"));
-        let link = |target: &[u8]| Kind::Symlink(target.to_vec());
-        for (path, kind) in [
-            ("usr/share/doc/gcc-12-base/copyright", text()),
-            ("usr/share/doc/libgcc-s1", link(b"gcc-12-base")),
-            ("usr/share/doc/other/copyright", link(b"../gcc-12-base/copyright")),
-            ("usr/share/doc/lost", link(b"nowhere")),
-            ("usr/share/doc/bare/README", text()),
-        ] {
-            let path = TreePath::new(path.as_bytes()).unwrap();
-            tree.insert(path, Entry::new(kind, 0o644, 0, Origin::Bootstrap));
-        }
-        let list = FileList::of(&tree);
-        let licences = Licences::of(&list);
-        let there = Some("/usr/share/doc/gcc-12-base/copyright".to_owned());
-        for (package, expected) in [
-            ("gcc-12-base", &there),
-            ("libgcc-s1", &there),
-            ("other", &there),
-            ("lost", &None),
-            ("bare", &None),
-        ] {
-            assert_eq!(licences.of_package(package), *expected, "{package}");
-        }
-    }
 }

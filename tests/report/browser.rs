@@ -152,7 +152,7 @@ fn the_script_makes_tables_sortable_and_says_nothing() {
 fn tables_are_sorted_and_filtered() {
     // A second script tries the first; under the page's own policy it would not run.
     let trial = r##"<script>
-        const table = document.querySelector("#libraries table");
+        const table = document.querySelector("#libraries table[data-filter]");
         const heading = Array.from(table.querySelectorAll("thead button")).find((b) => b.textContent === "Size");
         const first = () => table.tBodies[0].rows[0].cells[2].textContent;
         heading.click(); const largest = first();

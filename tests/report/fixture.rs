@@ -164,6 +164,17 @@ fn manifest() -> Value {
     packages.insert(0, json!({"package": "(overlays)", "files": 1, "bytes": 19_284}));
     let step = |name: &str, entries: u64, kib: u64| json!({"name": name, "entries": entries, "bytes": kib * KIB});
     let rule = |rule: &str, files: u64, kib: u64| json!({"rule": rule, "files": files, "bytes": kib * KIB});
+    let by_package: Vec<Value> = PACKAGES
+        .iter()
+        .filter(|(.., linked)| *linked > 0)
+        .map(|(name, _, linked)| {
+            let (none, linked) = (
+                json!({"files": 0, "bytes": 0}),
+                json!({"files": 1, "bytes": linked * KIB}),
+            );
+            json!({"package": name, "local": none, "linked": linked, "purged": none, "relocated": none})
+        })
+        .collect();
     json!({
         "manifest": 1, "hpcvm": "0.1.0", "name": "science-i386",
         "description": "Python with NumPy and SciPy, Octave, FFTW and OpenBLAS, their libraries in the repository",
@@ -200,7 +211,8 @@ fn manifest() -> Value {
         "libraries": {
             "generation": {"repository": "site-libs", "number": 7, "digest": Digest::of(b"7"), "folder": "/srv/hpcvm/libs"},
             "local": {"files": 9, "bytes": 3_500_000}, "linked": {"files": 13, "bytes": 101_000_000},
-            "relocated": {"files": 2_900, "bytes": 53_000_000}}
+            "relocated": {"files": 2_900, "bytes": 53_000_000},
+            "by-package": by_package}
     })
 }
 

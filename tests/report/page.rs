@@ -22,6 +22,7 @@ fn a_page_tells_every_part_of_the_image() {
         "python3-scipy",
         "1.2-3+deb12u1",
         "libc6&#x2f;copyright",
+        "36.0 MiB",
         // Libraries: where they went, and why.
         "generation 7",
         "site-libs",
