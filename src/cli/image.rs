@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::image_table::{Row, show, table};
-use super::{CliError, Context, Exit, image_diff, image_report};
+use super::{CliError, Context, Exit, image_diff, image_gc, image_report};
 use crate::image::StoredImage;
 use crate::image::verify::{Difference, verify};
 
@@ -28,6 +28,8 @@ enum What {
     /// Tell how two images differ
     #[command(after_long_help = "Exits with 1 when they differ.")]
     Diff(image_diff::Args),
+    /// Remove the images that no name stands for and no machine uses
+    Gc(image_gc::Args),
 }
 
 /// Which image.
@@ -47,7 +49,7 @@ struct ShowArgs {
     report: Option<PathBuf>,
 }
 
-/// Looks at images.
+/// Looks at images, and clears those away that nobody asks for.
 pub(super) fn run(context: &Context, args: Args) -> Result<Exit, CliError> {
     match args.what {
         What::Ls => list(context),
@@ -68,6 +70,7 @@ pub(super) fn run(context: &Context, args: Args) -> Result<Exit, CliError> {
             report(context, &image, &verify(&image))
         }
         What::Diff(args) => image_diff::run(context, &args),
+        What::Gc(args) => image_gc::run(context, &args),
     }
 }
 

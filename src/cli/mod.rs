@@ -16,6 +16,7 @@ mod error;
 mod exit;
 mod image;
 mod image_diff;
+mod image_gc;
 mod image_report;
 mod image_table;
 mod man;

@@ -13,7 +13,7 @@ const FOLDER: &str = "/usr/share/doc";
 /// A copyright file that is longer is not read.
 const LONGEST: usize = 4 << 20;
 /// How many licences of a package are shown at once.
-const SHOWN: usize = 3;
+const SHOWN: usize = 2;
 /// Letters of a licence's name that are kept.
 const NAME_LIMIT: usize = 60;
 
@@ -191,8 +191,8 @@ mod tests {
         }
         let many: Vec<String> = ["A", "B", "C", "D", "E"].map(str::to_owned).into();
         assert_eq!(
-            (few(&many).as_str(), few(&many[..3]).as_str()),
-            ("A, B, C and 2 more", "A, B, C")
+            (few(&many).as_str(), few(&many[..2]).as_str()),
+            ("A, B and 3 more", "A, B")
         );
     }
 }
