@@ -1,15 +1,19 @@
 //! `hpcvm scan`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::scan_graph::{dot, tree, why};
-use super::scan_report::{json, problems, table};
+use super::scan_image::{Guest, ImageArgs, lines};
+use super::scan_plugins;
+use super::scan_report::{Json, problems, table};
 use super::{CliError, Context, Exit};
 use crate::elf::ElfError;
 use crate::elf::file_system::{FileSystem, FolderFiles, HostFiles};
 use crate::elf::loader::{Loader, Settings};
 use crate::elf::processor;
-use crate::elf::scan::{Options, Scanned, scan};
+use crate::elf::scan::{Found, Options, Scanned, scan};
+use crate::image::DISK_FILE;
+use crate::image::manifest::MANIFEST_FILE;
 use crate::rootfs::tarball;
 use crate::rootfs::tree::{Origin, Tree};
 
@@ -24,9 +28,11 @@ pub struct Args {
     /// Programs, libraries or folders; inside the root if one is given [default: all of the root]
     #[arg(required_unless_present = "root")]
     paths: Vec<PathBuf>,
-    /// Folder or uncompressed tar archive to take for the root [default: this host]
-    #[arg(long, value_name = "DIR|TAR")]
+    /// Folder, uncompressed tar archive or image of the store to take for the root [default: this host]
+    #[arg(long, value_name = "DIR|TAR|IMAGE")]
     root: Option<PathBuf>,
+    #[command(flatten)]
+    guest: ImageArgs,
     /// `LD_LIBRARY_PATH` of the programs [default: that of hpcvm, and none with --root]
     #[arg(long, value_name = "DIRS")]
     ldpath: Option<std::ffi::OsString>,
@@ -36,6 +42,9 @@ pub struct Args {
     /// Look for every undefined symbol too
     #[arg(long)]
     symbols: bool,
+    /// Leave out plug-ins: what is loaded without being named as needed
+    #[arg(long)]
+    no_plugins: bool,
     /// Tell only what is missing
     #[arg(long, conflicts_with_all = ["dot", "why"])]
     problems: bool,
@@ -55,11 +64,15 @@ const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 /// Scans files and tells what they load.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let files = files(args.root.as_deref())?;
+    if let Some(image) = &args.guest.image {
+        return run_in_image(context, args, image);
+    }
+    let files = files(context, args)?;
     let loader = Loader::new(files.as_ref(), settings(context, args));
     let own_path = context.environment.get("PATH").filter(|_| args.root.is_none());
     let options = Options {
         symbols: args.symbols,
+        plugins: !args.no_plugins,
         path: own_path.unwrap_or(GUEST_PATH.as_ref()).to_owned(),
     };
     let paths = match &args.paths[..] {
@@ -70,6 +83,44 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     print(context, args, &loader, &scanned)?;
     let broken = scanned.iter().any(Scanned::is_broken);
     Ok(if broken { Exit::Found } else { Exit::Done })
+}
+
+/// Scans the user's own files as the guest of an image would load them.
+fn run_in_image(context: &Context, args: &Args, reference: &str) -> Result<Exit, CliError> {
+    let image = context.store().find(reference)?;
+    let mut guest = Guest::open(context, image, args.guest.libs.as_deref())?;
+    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    guest.share(&here, &args.paths);
+    let settings = Settings {
+        library_path: args.ldpath.clone().unwrap_or_default(),
+        cpu_level: args.cpu.unwrap_or(1),
+        working_folder: here,
+    };
+    let loader = Loader::new(&guest.files, settings);
+    let options = Options {
+        symbols: args.symbols,
+        plugins: !args.no_plugins,
+        path: GUEST_PATH.into(),
+    };
+    let scanned = scan(&loader, &args.paths, &options)?;
+    let advice = guest.advice(context, &scanned);
+    let reports = args.dot || args.table || args.why.is_some();
+    if context.ui.json() && !reports {
+        let mut json = serde_json::to_value(Json {
+            loader: &loader,
+            scanned: &scanned,
+        })
+        .expect("the report has string keys only");
+        json["image"] = guest.image.reference().into();
+        json["advice"] = serde_json::json!(advice);
+        context.ui.print_json(&json)?;
+    } else {
+        print(context, args, &loader, &scanned)?;
+        if !reports {
+            context.ui.print(lines(&advice, context.ui.stdout_style()))?;
+        }
+    }
+    Ok(if advice.is_empty() { Exit::Done } else { Exit::Found })
 }
 
 fn settings(context: &Context, args: &Args) -> Settings {
@@ -85,15 +136,19 @@ fn settings(context: &Context, args: &Args) -> Settings {
 }
 
 /// The root that is scanned.
-fn files(root: Option<&Path>) -> Result<Box<dyn FileSystem>, CliError> {
-    let Some(root) = root else {
+fn files(context: &Context, args: &Args) -> Result<Box<dyn FileSystem>, CliError> {
+    let Some(root) = &args.root else {
         return Ok(Box::new(HostFiles));
     };
-    if root.is_dir() {
+    let is_image = root.join(MANIFEST_FILE).is_file() && root.join(DISK_FILE).is_file();
+    if root.is_dir() && !is_image {
         return Ok(Box::new(FolderFiles::new(root)));
     }
     if !root.is_file() {
-        return Err(ElfError::NoRoot { path: root.to_owned() }.into());
+        let reference = root.to_str().filter(|name| is_image || !name.contains('/'));
+        let reference = reference.ok_or_else(|| ElfError::NoRoot { path: root.to_owned() })?;
+        let image = context.store().find(reference)?;
+        return Ok(Box::new(Guest::open(context, image, args.guest.libs.as_deref())?.files));
     }
     let mut tree = Tree::default();
     for (path, entry) in tarball::entries(root, &Origin::Bootstrap)? {
@@ -114,7 +169,7 @@ fn print(context: &Context, args: &Args, loader: &Loader<'_>, scanned: &[Scanned
         return Ok(ui.print(dot(scanned))?);
     }
     if ui.json() {
-        return Ok(ui.print_json(&json(loader, scanned))?);
+        return Ok(ui.print_json(&Json { loader, scanned })?);
     }
     if args.table {
         return Ok(ui.print(table(loader, scanned, style))?);
@@ -130,6 +185,9 @@ fn print(context: &Context, args: &Args, loader: &Loader<'_>, scanned: &[Scanned
             text.push('\n');
         } else {
             text += &tree(file, style);
+            if let Found::Elf(program) = &file.found {
+                text += &scan_plugins::lines(program, style);
+            }
         }
         for problem in problems {
             text += &["  ", &style.error("problem"), ": ", &problem, "\n"].concat();
