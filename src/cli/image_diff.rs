@@ -57,7 +57,7 @@ fn text(comparison: &Comparison, limit: usize, style: Style) -> String {
         section("Packages", &comparison.packages, limit, style, strings),
         section("Services removed", &comparison.services, limit, style, strings),
         section("Libraries", &comparison.libraries, limit, style, strings),
-        section("Files", &comparison.files, limit, style, |file| file_text(file)),
+        section("Files", &comparison.files, limit, style, file_text),
     ] {
         text += &section;
     }
@@ -102,15 +102,16 @@ fn file_text(file: &ListedFile) -> String {
         ListedKind::BlockDevice => "block device".to_owned(),
         ListedKind::Fifo => "named pipe".to_owned(),
     };
+    // Writing to a string does not fail.
     if let Some(target) = &file.target {
-        text += &format!(" to {target}");
+        write!(text, " to {target}").ok();
     }
     if let Some((major, minor)) = file.device {
-        text += &format!(" {major}:{minor}");
+        write!(text, " {major}:{minor}").ok();
     }
-    text += &format!(" {} {}:{}", file.mode, file.uid, file.gid);
+    write!(text, " {} {}:{}", file.mode, file.uid, file.gid).ok();
     if let Some(digest) = file.digest {
-        text += &format!(" sha256:{}", digest.short());
+        write!(text, " sha256:{}", digest.short()).ok();
     }
     text
 }

@@ -246,10 +246,8 @@ impl Store {
         let path = self.folder("names")?.join(name);
         let folder = self.image_folder(digest);
         // An image that a sweep is removing is not named, and one that is being named is not removed.
-        let _hold = match folder.is_dir() {
-            true => Some(hold(&folder).map_err(StoreError::io(&folder))?),
-            false => None,
-        };
+        let there = folder.is_dir().then(|| hold(&folder));
+        let _hold = there.transpose().map_err(StoreError::io(&folder))?;
         Ok(durable::write(&path, format!("{digest}\n").as_bytes())?)
     }
 

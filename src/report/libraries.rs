@@ -59,7 +59,7 @@ struct Row {
     soname: String,
     package: String,
     verdict: String,
-    /// Missing ones first.
+    /// Missing ones first, purged ones last: those are many and need nothing.
     rank: u8,
     amount: Amount,
     why: String,
@@ -102,7 +102,7 @@ pub(super) fn libraries(facts: &Facts) -> Option<Libraries> {
             .map_or_else(String::new, |folder| folder.display().to_string()),
     });
     let mut rows: Vec<Row> = list.entries.iter().map(Row::of).collect();
-    // A stable sort: by path within each half.
+    // A stable sort: by path within each verdict.
     rows.sort_by_key(|row| row.rank);
     let folder = |folder: &crate::image::library_list::LinkedFolder| FolderRow {
         path: folder.path.clone(),
@@ -180,7 +180,12 @@ impl Row {
             folder,
             package: library.package.clone().unwrap_or_default(),
             verdict: name(library.verdict),
-            rank: u8::from(library.verdict != Verdict::Missing),
+            rank: match library.verdict {
+                Verdict::Missing => 0,
+                Verdict::Local => 1,
+                Verdict::Linked => 2,
+                Verdict::Purged => 3,
+            },
             amount: Amount::new(library.length),
             why: why(library.reason).to_owned(),
             detail: library.detail.clone().unwrap_or_default(),

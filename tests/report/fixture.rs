@@ -98,7 +98,7 @@ impl Fixture {
             library.chain.fill(HOSTILE.to_owned());
             library.needed_by.fill(HOSTILE.to_owned());
         }
-        list.folders[0].path = HOSTILE.to_owned();
+        HOSTILE.clone_into(&mut list.folders[0].path);
         Self::with(manifest, Some(&list))
     }
 

@@ -17,7 +17,7 @@ fn put(store: &Store, description: &str) -> StoredImage {
         fs::copy(image.path(&artefact.name), staging.path(&artefact.name)).unwrap();
     }
     let mut manifest = image.manifest;
-    manifest.description = description.to_owned();
+    description.clone_into(&mut manifest.description);
     staging.commit(&manifest).unwrap()
 }
 
