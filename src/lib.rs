@@ -24,6 +24,7 @@ pub mod plan;
 pub mod progress;
 pub mod recipe;
 pub mod rootfs;
+pub mod scheduler;
 pub mod sharedlibs;
 pub mod timing;
 pub mod units;
