@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
-use super::{CliError, Context, Exit, bench, build, check, completions, doctor, image, man, run, scan, schema, test};
+use super::{
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, job_request, kill, launch, man, ps, run,
+    scan, schema, submit, test, wrapper,
+};
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
 #[derive(Debug, Parser)]
@@ -86,6 +89,16 @@ pub enum Verb {
     Build(build::Args),
     /// Run one job in a fresh VM of an image
     Run(Box<run::Args>),
+    /// Give a job, or an array of jobs, to a scheduler
+    Submit(Box<submit::Args>),
+    /// Print the script that `submit` would give to the scheduler
+    Wrapper(Box<job_request::JobArgs>),
+    /// List the jobs that were submitted, and how they stand
+    Ps(ps::Args),
+    /// Delete submitted jobs
+    Kill(kill::Args),
+    /// Run the VMs of one job slot: what a wrapper calls
+    Launch(launch::Args),
     /// Prove an image valid by its recipe's own commands, each in a fresh VM
     Test(test::Args),
     /// Look at the images of the store
@@ -112,6 +125,11 @@ impl Verb {
             Self::Plan(args) => build::run_plan(context, &args),
             Self::Build(args) => build::run(context, &args),
             Self::Run(args) => run::run(context, &args),
+            Self::Submit(args) => submit::run(context, &args),
+            Self::Wrapper(args) => wrapper::run(context, &args),
+            Self::Ps(args) => ps::run(context, &args),
+            Self::Kill(args) => kill::run(context, &args),
+            Self::Launch(args) => launch::run(context, &args),
             Self::Test(args) => test::run(context, &args),
             Self::Image(args) => image::run(context, args),
             Self::Bench(args) => bench::run(context, &args),

@@ -19,10 +19,6 @@ use crate::timing::{Phase, Timeline};
 use crate::units::Bytes;
 
 /// Arguments of `hpcvm run`.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own on the command line"
-)]
 #[derive(Debug, clap::Args)]
 #[command(
     trailing_var_arg = true,
@@ -36,6 +32,22 @@ pub struct Args {
     /// The command and its arguments
     #[arg(required = true, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(super) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(super) options: JobOptions,
+    /// Print the hypervisor's command line and start nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print where the time went to standard error
+    #[arg(long)]
+    pub(super) timing: bool,
+    /// Write how it ended and where the time went to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+}
+
+/// What the VM and its job are given, however they are started.
+#[derive(Debug, clap::Args)]
+pub(super) struct JobOptions {
     /// Virtual processors [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(super) cpus: Option<u32>,
@@ -87,19 +99,10 @@ pub struct Args {
     /// Keep the clone, the disks and the logs, and say where they are
     #[arg(long)]
     pub(super) keep: bool,
-    /// Print the hypervisor's command line and start nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// Print where the time went to standard error
-    #[arg(long)]
-    pub(super) timing: bool,
-    /// Write how it ended and where the time went to a file, as JSON
-    #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
 }
 
 /// Reads `90`, `90s`, `5m`, `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -117,8 +120,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let image = context.store().find(&args.image)?;
     image.check_lengths()?;
     let boot_image = BootImage::from(&image);
-    let accelerator = accelerator::choose(context, args.accel, boot_image.architecture)?;
-    let request = run_request::build(context, args, boot_image, &image.manifest.run, accelerator)?;
+    let accelerator = accelerator::choose(context, args.options.accel, boot_image.architecture)?;
+    let request = run_request::build(
+        context,
+        &args.options,
+        args.command.clone(),
+        boot_image,
+        &image.manifest.run,
+        accelerator,
+    )?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);
@@ -135,36 +145,33 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if let Some(path) = &args.report {
         crate::durable::write(path, report(&result, &timeline).as_bytes())?;
     }
-    end(context, result)
+    Ok(end(context, result))
 }
 
 /// The exit status of a launch; errors of the launch itself are told.
-fn end(context: &Context, result: Result<Outcome, LaunchError>) -> Result<Exit, CliError> {
-    let error = match result {
-        Ok(Outcome {
-            ending: Ending::Exited(status),
-            ..
-        }) => return Ok(Exit::Job(status)),
-        Ok(Outcome {
-            ending: Ending::Killed(signal),
-            ..
-        }) => return Ok(Exit::Signal(signal)),
-        Ok(Outcome {
-            ending: Ending::NotStarted(_),
-            ..
-        }) => return Ok(Exit::NotFound),
-        Err(error) => error,
-    };
-    let exit = match &error {
-        LaunchError::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
-        LaunchError::Command { .. } => Exit::NotExecutable,
-        LaunchError::Interrupted(signal) | LaunchError::Killed(signal) => {
+fn end(context: &Context, result: Result<Outcome, LaunchError>) -> Exit {
+    let exit = exit_of(&result);
+    if let Err(error) = result {
+        super::program::report(&context.ui, &error.into());
+    }
+    exit
+}
+
+/// The exit status that tells how a launch ended.
+pub(super) fn exit_of(result: &Result<Outcome, LaunchError>) -> Exit {
+    match result {
+        Ok(outcome) => match outcome.ending {
+            Ending::Exited(status) => Exit::Job(status),
+            Ending::Killed(signal) => Exit::Signal(signal),
+            Ending::NotStarted(_) => Exit::NotFound,
+        },
+        Err(LaunchError::Command { source, .. }) if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
+        Err(LaunchError::Command { .. }) => Exit::NotExecutable,
+        Err(error @ (LaunchError::Interrupted(signal) | LaunchError::Killed(signal))) => {
             u8::try_from(*signal).map_or(Exit::Failed(error.blame()), Exit::Signal)
         }
-        _ => return Err(error.into()),
-    };
-    super::program::report(&context.ui, &error.into());
-    Ok(exit)
+        Err(error) => Exit::Failed(error.blame()),
+    }
 }
 
 /// How it ended and where the time went, as JSON.
@@ -195,7 +202,7 @@ fn report(result: &Result<Outcome, LaunchError>, timeline: &Timeline) -> String 
 }
 
 /// The process's own streams, unbuffered: the job's bytes pass as they come.
-fn streams() -> Streams {
+pub(super) fn streams() -> Streams {
     /// Locks standard output for each write only.
     struct Unbuffered;
     impl Write for Unbuffered {

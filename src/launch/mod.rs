@@ -12,6 +12,7 @@ mod prepare;
 mod request;
 mod scratch;
 mod session;
+pub mod slot;
 mod streams;
 mod verdict;
 

@@ -136,7 +136,7 @@ fn all_jobs_are_asked_for_at_once() {
 #[test]
 fn a_task_is_deleted_by_each_scheduler_s_own_command() {
     for (kind, all, one) in [
-        (Kind::GridEngine, "qdel 7", "qdel 7 -t 3"),
+        (Kind::GridEngine, "qdel 7", "qdel 7.3"),
         (Kind::Slurm, "scancel 7", "scancel 7_3"),
         (Kind::Pbs, "qdel 7", "qdel -t 3 '7[]'"),
         (Kind::HtCondor, "condor_rm 7", "condor_rm 7.3"),

@@ -79,11 +79,11 @@ impl Scheduler for GridEngine {
     }
 
     fn delete(&self, job: &JobId, task: Option<u32>) -> Invocation {
-        let invocation = Invocation::new("qdel").arg(job.as_str());
-        match task {
-            Some(task) => invocation.args(["-t", &task.to_string()]),
-            None => invocation,
-        }
+        let job = match task {
+            Some(task) => format!("{job}.{task}"),
+            None => job.to_string(),
+        };
+        Invocation::new("qdel").arg(job)
     }
 
     fn slot(&self) -> SlotNames {

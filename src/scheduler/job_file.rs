@@ -41,6 +41,8 @@ pub struct JobFile {
     pub tasks: Option<Tasks>,
     /// The image.
     pub image: ImageReference,
+    /// Where output files of single VMs go.
+    pub folder: JobText,
     /// How many VMs each slot starts.
     pub vms_per_slot: u32,
     /// How often a task may be tried again after its node failed it.

@@ -19,6 +19,7 @@ pub(crate) fn job_file() -> JobFile {
             digest: Digest::of(b"image"),
             folder: JobText::from("/store/images/x"),
         },
+        folder: JobText::from("/home/u/work"),
         vms_per_slot: 4,
         retries: 2,
         vm: VmSpec {

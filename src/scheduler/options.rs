@@ -37,8 +37,7 @@ impl Concern {
             Self::Memory => "--slot-memory",
             Self::Time => "--time",
             Self::Name => "--name",
-            Self::Output => "--stdout",
-            Self::Error => "--stderr",
+            Self::Output | Self::Error => "the wrapper",
             Self::Hold => "--hold",
             Self::Shell => "the script's first line",
         }

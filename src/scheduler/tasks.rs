@@ -87,6 +87,20 @@ impl Tasks {
         None
     }
 
+    /// The place of `task` (from 0), the reverse of [`nth`](Self::nth).
+    #[must_use]
+    pub fn index_of(&self, task: u32) -> Option<u32> {
+        let mut before = 0;
+        for range in &self.ranges {
+            let is_in = (range.first..=range.last).contains(&task) && (task - range.first).is_multiple_of(range.step);
+            if is_in {
+                return u32::try_from(before + u64::from((task - range.first) / range.step)).ok();
+            }
+            before += range.count();
+        }
+        None
+    }
+
     /// The tasks without the limit, as they are written.
     #[must_use]
     pub fn without_limit(&self) -> String {
@@ -97,7 +111,6 @@ impl Tasks {
         tasks.to_string()
     }
 
-    /// The text that a job file keeps.
     fn range(text: &str) -> Option<Range> {
         let (span, step) = match text.split_once(':') {
             Some((span, step)) => (span, step.parse().ok()?),
@@ -177,6 +190,11 @@ mod tests {
             assert_eq!(tasks.to_string(), text);
             assert_eq!((tasks.count(), tasks.nth(1)), (count, second), "{text}");
             assert_eq!(tasks.nth(count), None, "{text}");
+            for index in 0..u32::try_from(count).unwrap() {
+                let task = tasks.nth(index.into()).unwrap();
+                assert_eq!(tasks.index_of(task), Some(index), "{text}");
+            }
+            assert_eq!(tasks.index_of(LARGEST), None, "{text}");
         }
     }
 

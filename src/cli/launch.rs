@@ -1,0 +1,314 @@
+//! `hpcvm launch`: what a wrapper becomes in its job slot.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{CliError, Context, Exit, accelerator, run, slot_signals};
+use crate::diagnostic::{Blame, Problem};
+use crate::durable::WriteError;
+use crate::exec::{Invocation, Runner};
+use crate::image::StoredImage;
+use crate::launch::slot::{SlotVm, VmEnd, launch_together, table};
+use crate::launch::{self, BootImage, LaunchRequest, Streams};
+use crate::scheduler::{JobFile, JobFolder, Kind, NODE_FAILED, Retry, Slot, TaskStatus};
+
+/// Arguments of `hpcvm launch`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_long_help = "Ends with the job's exit status; of several VMs, with the first that is not 0. \
+                             docs/submitting.md tells what the job finds in its environment."
+)]
+pub struct Args {
+    /// The job file that `hpcvm submit` wrote
+    job_file: PathBuf,
+}
+
+/// A slot cannot do what its job file says.
+#[derive(Debug, thiserror::Error)]
+enum SlotError {
+    #[error("the image {image} is not on this node: {} is not there", folder.display())]
+    NoImage { image: String, folder: PathBuf },
+    #[error("{} holds the image {found} and not {expected}", folder.display())]
+    OtherImage {
+        folder: PathBuf,
+        expected: String,
+        found: String,
+    },
+}
+
+impl Problem for SlotError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoImage { .. } => "HV5070",
+            Self::OtherImage { .. } => "HV5071",
+        }
+    }
+
+    fn blame(&self) -> Blame {
+        match self {
+            // Another node may have the store.
+            Self::NoImage { .. } => Blame::Host,
+            Self::OtherImage { .. } => Blame::Image,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::NoImage { .. } => {
+                "keep the image store on a file system that all nodes share, and name it with --store".to_owned()
+            }
+            Self::OtherImage { .. } => {
+                "submit the job again: it waited for an image that is no longer there".to_owned()
+            }
+        })
+    }
+}
+
+/// A slot: which job, where, and with what.
+#[derive(Debug)]
+struct Launcher<'a> {
+    context: &'a Context,
+    job: JobFile,
+    slot: Slot,
+    folder: JobFolder,
+}
+
+/// Runs the VMs of a slot.
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let job = JobFile::read(&args.job_file)?;
+    // From here on every signal ends in a clean removal.
+    let interrupts = slot_signals::catch(job.scheduler);
+    let names = job.scheduler.scheduler().slot();
+    let slot = Slot::read(&names, &context.environment.all(), job.tasks.as_ref());
+    let launcher = Launcher {
+        context,
+        slot,
+        folder: JobFolder::of(&args.job_file),
+        job,
+    };
+    let ends = launcher
+        .vms()
+        .and_then(|vms| Ok(launch_together(&context.host, vms, interrupts)?));
+    launcher.end(ends)
+}
+
+impl Launcher<'_> {
+    /// What each VM of the slot is.
+    fn vms(&self) -> Result<Vec<SlotVm>, CliError> {
+        let image = self.image()?;
+        let accelerator = match self.job.vm.accelerator {
+            Some(kind) => kind.into(),
+            None => accelerator::choose(self.context, accelerator::Wanted::Auto, image.manifest.architecture)?,
+        };
+        let scratch = self.slot.scratch.clone().filter(|path| path.is_dir());
+        let scratch = scratch.unwrap_or_else(|| self.context.places.scratch.clone());
+        let reaped = launch::reap(&scratch);
+        if reaped > 0 {
+            tracing::info!(folders = reaped, "removed what killed launches had left");
+        }
+        let request = self.job.vm.request(BootImage::from(&image), accelerator, scratch);
+        (0..self.job.vms_per_slot)
+            .map(|index| {
+                Ok(SlotVm {
+                    streams: self.streams(index)?,
+                    request: self.request(&request, index),
+                })
+            })
+            .collect()
+    }
+
+    /// The image, if the node has it and it is the one that was meant.
+    fn image(&self) -> Result<StoredImage, CliError> {
+        let wanted = &self.job.image;
+        let folder = wanted.folder.path();
+        if !folder.is_dir() {
+            let image = wanted.name.clone();
+            return Err(SlotError::NoImage { image, folder }.into());
+        }
+        let image = StoredImage::open(&folder)?;
+        if image.digest != wanted.digest {
+            return Err(SlotError::OtherImage {
+                folder,
+                expected: wanted.digest.short(),
+                found: image.digest.short(),
+            }
+            .into());
+        }
+        image.check_lengths()?;
+        Ok(image)
+    }
+
+    fn request(&self, template: &LaunchRequest, index: u32) -> LaunchRequest {
+        let mut request = template.clone();
+        let own = [
+            ("HPCVM_JOB_ID", self.slot.job.clone().unwrap_or_default()),
+            ("HPCVM_TASK_ID", self.task().to_string()),
+            ("HPCVM_VM_INDEX", index.to_string()),
+            ("HPCVM_VM_COUNT", self.job.vms_per_slot.to_string()),
+        ];
+        let own = own.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let environment = &mut request.job.environment;
+        // What the user set counts before what the scheduler says, and our own numbers before both.
+        for (name, value) in &self.slot.passed {
+            if !environment.iter().any(|(set, _)| set == name) {
+                environment.push((name.clone(), value.clone()));
+            }
+        }
+        environment.retain(|(name, _)| own.iter().all(|(ours, _)| ours != name));
+        environment.extend(own);
+        if let Some(console) = &mut request.console {
+            *console = self.numbered(console, index);
+        }
+        for output in &mut request.outputs {
+            output.host = self.numbered(&output.host, index);
+        }
+        request
+    }
+
+    /// A host path that no other VM of the job writes to.
+    fn numbered(&self, path: &Path, index: u32) -> PathBuf {
+        let mut numbered = path.as_os_str().to_owned();
+        if self.job.tasks.is_some() {
+            numbered.push(format!(".{}", self.task()));
+        }
+        if self.job.vms_per_slot > 1 {
+            numbered.push(format!(".vm{index}"));
+        }
+        numbered.into()
+    }
+
+    /// One VM's output goes where the scheduler puts it; of several, each has files of its own.
+    fn streams(&self, index: u32) -> Result<Streams, CliError> {
+        let stdin = Box::new(io::empty());
+        if self.job.vms_per_slot == 1 {
+            return Ok(Streams {
+                stdin,
+                ..run::streams()
+            });
+        }
+        let job = self.slot.job.as_deref().unwrap_or("local");
+        let file = |kind: char| -> Result<File, WriteError> {
+            let base = self.job.folder.path().join(format!("{}.{kind}{job}", self.job.name));
+            let path = self.numbered(&base, index);
+            // A task that is tried again goes on with its output, as under the schedulers.
+            let opened = File::options().append(true).create(true).open(&path);
+            opened.map_err(|source| WriteError { path, source })
+        };
+        Ok(Streams {
+            stdin,
+            stdout: Box::new(file('o')?),
+            stderr: Box::new(file('e')?),
+        })
+    }
+
+    fn task(&self) -> u32 {
+        JobFile::task_number(self.slot.task)
+    }
+
+    /// Tells how the slot ended: to people, to the job's folder, to the scheduler.
+    fn end(&self, ends: Result<Vec<VmEnd>, CliError>) -> Result<Exit, CliError> {
+        let (statuses, error) = match &ends {
+            Ok(ends) => (self.tell(ends), None),
+            Err(error) => (Vec::new(), Some(error.clone())),
+        };
+        let first = statuses.iter().map(|(status, _)| *status).find(|&status| status != 0);
+        let mut status = error.as_ref().map_or(first.unwrap_or(0), |error| error.exit().code());
+        let blames = statuses.iter().filter_map(|(_, blame)| *blame);
+        let blame = error
+            .as_ref()
+            .map(|error| error.blame)
+            .or(blames.max_by_key(|blame| *blame == Blame::Host));
+        if blame == Some(Blame::Host) {
+            status = self.elsewhere()?.unwrap_or(status);
+        }
+        let kept = self.folder.keep_status(&TaskStatus {
+            task: self.task(),
+            status,
+            node: node(),
+            vms: statuses.iter().map(|(status, _)| *status).collect(),
+            error: error.as_ref().map(|error| format!("{}: {}", error.code, error.message)),
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "hpcvm ps will not know how this task ended");
+        }
+        if let Some(error) = error {
+            super::program::report(&self.context.ui, &error);
+        }
+        Ok(Exit::Job(status))
+    }
+
+    /// Each VM's exit status, and whose fault it was if it was not the job's own.
+    fn tell(&self, ends: &[VmEnd]) -> Vec<(u8, Option<Blame>)> {
+        let mut rows = Vec::new();
+        let mut statuses = Vec::new();
+        for end in ends {
+            let status = run::exit_of(&end.result).code();
+            let problem = end.result.as_ref().err();
+            rows.push((status, end.took, problem.map(ToString::to_string)));
+            statuses.push((status, problem.map(Problem::blame)));
+        }
+        if let [only] = ends {
+            if let Err(error) = &only.result {
+                self.context.ui.complain(&format!("error[{}]: {error}\n", error.code()));
+            }
+        } else {
+            self.context.ui.complain(&table(&rows));
+        }
+        statuses
+    }
+
+    /// Asks the scheduler to try this task on another node, if it has not been tried often enough;
+    /// the exit status that does it.
+    fn elsewhere(&self) -> Result<Option<u8>, CliError> {
+        if self.folder.count_try(self.task())? >= self.job.retries {
+            self.context
+                .ui
+                .complain("hpcvm: the node failed the job, and it was tried often enough\n");
+            // LSF would go on for ever on the status it was told to look for.
+            let last = (self.job.scheduler == Kind::Lsf).then(|| Exit::Failed(Blame::Guest).code());
+            return Ok(last);
+        }
+        let said = "hpcvm: the node failed the job: asking for another\n";
+        match self.job.scheduler.scheduler().retry() {
+            Retry::Never => Ok(None),
+            Retry::Asked => {
+                self.context.ui.complain(said);
+                Ok(Some(NODE_FAILED))
+            }
+            Retry::Exit(status) => {
+                self.context.ui.complain(said);
+                Ok(Some(status))
+            }
+            Retry::Command(words) => {
+                self.context.ui.complain(said);
+                self.requeue(words);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Has the scheduler's command put this task back into the queue.
+    fn requeue(&self, words: &[&str]) {
+        let (Some((program, arguments)), Some(job)) = (words.split_first(), &self.slot.job) else {
+            return;
+        };
+        let task = self
+            .slot
+            .task
+            .map_or_else(|| job.clone(), |task| format!("{job}_{task}"));
+        let invocation = Invocation::new(program).args(arguments).arg(task);
+        let variables = self.context.environment.all();
+        let meant = variables.iter().filter(|(name, _)| name == "SLURM_CONF");
+        let invocation = meant.fold(invocation, |invocation, (name, value)| invocation.env(name, value));
+        if let Err(error) = self.context.host.run(&invocation) {
+            self.context.ui.complain(&format!("hpcvm: {error}\n"));
+        }
+    }
+}
+
+/// This node's name.
+fn node() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
