@@ -1,9 +1,10 @@
 //! Runs `probe.pl` as jobs and reads what its processes wrote about signals.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::harness::{Cluster, HEAD, ROOT, USER_A, wait_until};
 
@@ -19,20 +20,19 @@ pub(crate) struct Probe {
 }
 
 /// What one process of the probe saw since a moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Seen {
     /// Seconds since the moment, and what came.
-    pub(crate) events: Vec<(f64, String)>,
+    events: Vec<(f64, String)>,
     /// Seconds since the moment until the process was last known to run.
     pub(crate) last_alive: f64,
 }
 
 impl Seen {
-    /// The signals in order, one after another of the same kind counted once.
-    pub(crate) fn signals(&self) -> String {
-        let mut names: Vec<_> = self.events.iter().map(|(_, name)| name.as_str()).collect();
-        names.dedup();
-        names.join(" ")
+    /// The kinds of events, each once, sorted: two signals sent together come in any order.
+    pub(crate) fn kinds(&self) -> String {
+        let kinds: BTreeSet<_> = self.events.iter().filter_map(|(_, what)| what.split(' ').next()).collect();
+        kinds.into_iter().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -83,10 +83,19 @@ impl Probe {
     /// Does something to the job as root on the head; `JOB` in the line is the job's name. Returns when.
     pub(crate) fn act(&self, cluster: &Cluster, line: &str) -> f64 {
         let when = now();
-        let line = line.replace("JOB", &self.job);
-        let output = cluster.exec_as(ROOT, HEAD, ["sh", "-c", &line]);
-        println!("{line}: {output:?}");
+        cluster.shell(ROOT, HEAD, &line.replace("JOB", &self.job));
         when
+    }
+
+    /// When the job began to run.
+    pub(crate) fn started(&self) -> f64 {
+        let made = fs::metadata(self.file("script", "signals")).unwrap().created().unwrap();
+        made.duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+    }
+
+    /// Whether a process has not run for so long that it must be gone.
+    pub(crate) fn is_gone(&self, role: &str) -> bool {
+        self.seen(role, now()).last_alive < -1.5
     }
 
     /// What the process `role` saw since `moment`.
@@ -107,16 +116,4 @@ impl Probe {
             last_alive: alive.trim().parse::<f64>().unwrap() - moment,
         }
     }
-
-    /// Prints a line for each process.
-    pub(crate) fn print(&self, what: &str, moment: f64) {
-        for role in ROLES {
-            println!("{what} | {role} | {}", self.seen(role, moment));
-        }
-    }
-}
-
-/// Waits for things to happen that cannot be asked for: signals that must not come, for instance.
-pub(crate) fn watch(seconds: u64) {
-    std::thread::sleep(Duration::from_secs(seconds));
 }
