@@ -112,13 +112,13 @@ fn a_job_that_ends_with_99_runs_again() {
 fn the_pbs_commands_reach_slurm() {
     let options = Options::new(Scheduler::Pbs).nodes(2);
     let Some(cluster) = Cluster::start_or_skip("the_pbs_commands_reach_slurm", &options) else { return };
-    let job = "#!/bin/sh\n#PBS -l nodes=1:ppn=1,walltime=00:05:00\n#PBS -N named\n#PBS -j oe\n#PBS -o pbs.out\n\
-               echo $PBS_JOBNAME $PBS_O_HOST $PBS_JOBID\n";
+    let job = "#!/bin/sh\n#PBS -l nodes=1:ppn=1,walltime=00:05:00\n#PBS -N named\n\
+               echo $PBS_JOBNAME $PBS_JOBID $PBS_O_HOME\n";
     cluster.write(USER_A, "job.sh", job);
-    let id = cluster.shell(USER_A, HEAD, "qsub job.sh");
+    let id = cluster.shell(USER_A, HEAD, "qsub -j oe -o pbs.out job.sh");
     let said = outputs(&cluster, "pbs", 1);
-    assert_eq!(said, [format!("named head {}\n", id.trim())]);
-    let long = cluster.shell(USER_A, HEAD, "echo sleep 100 | qsub -N long");
+    assert_eq!(said, [format!("named {} {}\n", id.trim(), cluster.home(USER_A).display())]);
+    let long = cluster.shell(USER_A, HEAD, "printf '#!/bin/sh\nsleep 100\n' > long.sh; qsub -N long long.sh");
     let long = long.trim();
     let listed = cluster.shell(USER_A, HEAD, "qstat");
     assert!(listed.contains("long"), "{listed}");

@@ -174,12 +174,12 @@ fn terminate_method_sigterm_never_kills() {
     observe(&cluster, QSUB, |job| gridengine_record(&cluster, job), &cases);
 }
 
-/// The site's own method: here one that asks first, and then waits as long as jobs may take.
+/// The site's own method: here one that asks first and waits as long as jobs may take.
 #[test]
-fn when_a_terminate_method_ends_grid_engine_kills_what_is_left() {
+fn a_terminate_method_decides_alone_until_the_first_process_is_dead() {
     let options = Options::new(Scheduler::GridEngine).nodes(1);
     let Some(cluster) = Cluster::start_or_skip("terminate_method of Grid Engine", &options) else { return };
-    let method = "#!/bin/sh\nkill -TERM -- \"-$1\"\nsleep 4\n";
+    let method = "#!/bin/sh\nkill -TERM -$1\nsleep 4\nkill -KILL -$1\n";
     let path = cluster.write(USER_A, "terminate", method);
     let line = format!("qconf -mattr queue terminate_method '{} $job_pid' main.q", path.display());
     cluster.shell(ROOT, HEAD, &line);
