@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
 use super::{
-    CliError, Context, Exit, bench, build, check, completions, doctor, image, job_request, kill, launch, man, ps, run,
-    scan, schema, submit, test, wrapper,
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, job_request, kill, launch, local_queue,
+    man, ps, run, scan, schema, submit, test, wrapper,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
@@ -99,6 +99,8 @@ pub enum Verb {
     Kill(kill::Args),
     /// Run the VMs of one job slot: what a wrapper calls
     Launch(launch::Args),
+    /// The queue of this machine, used where there is no scheduler
+    LocalQueue(local_queue::Args),
     /// Prove an image valid by its recipe's own commands, each in a fresh VM
     Test(test::Args),
     /// Look at the images of the store
@@ -130,6 +132,7 @@ impl Verb {
             Self::Ps(args) => ps::run(context, &args),
             Self::Kill(args) => kill::run(context, &args),
             Self::Launch(args) => launch::run(context, &args),
+            Self::LocalQueue(args) => local_queue::run(context, &args),
             Self::Test(args) => test::run(context, &args),
             Self::Image(args) => image::run(context, args),
             Self::Bench(args) => bench::run(context, &args),

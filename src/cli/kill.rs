@@ -33,22 +33,22 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             None => (wanted.as_str(), None),
         };
         let unknown = || RecordError::NotFound { job: wanted.clone() };
-        let (record, _) = registry.find(job, args.scheduler)?;
-        let task = match task {
-            Some(text) => {
-                let task: u32 = text.parse().map_err(|_| unknown())?;
-                let place = record
-                    .tasks
-                    .as_ref()
-                    .and_then(|tasks| tasks.index_of(task))
-                    .ok_or_else(unknown)?;
+        let (record, folder) = registry.find(job, args.scheduler)?;
+        let task = task
+            .map(|text| text.parse::<u32>().map_err(|_| unknown()))
+            .transpose()?;
+        let number = match task {
+            Some(task) => {
+                let tasks = record.tasks.as_ref();
+                let place = tasks.and_then(|tasks| tasks.index_of(task)).ok_or_else(unknown)?;
                 // HTCondor knows tasks by their place in the array.
                 let by_place = record.scheduler.scheduler().slot().task_is_index;
                 Some(if by_place { place } else { task })
             }
             None => None,
         };
-        job_request::client(context, record.scheduler).delete(&record.job, task)?;
+        job_request::client(context, record.scheduler).delete(&record.job, number)?;
+        folder.note_deleted(task)?;
         context
             .ui
             .note(&format!("{} was told to delete {wanted}", record.scheduler));

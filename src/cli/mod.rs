@@ -19,6 +19,7 @@ mod image_table;
 mod job_request;
 mod kill;
 mod launch;
+mod local_queue;
 mod man;
 mod places;
 mod program;

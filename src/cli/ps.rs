@@ -128,9 +128,16 @@ fn row(record: Record, folder: &JobFolder, entries: &BTreeMap<Kind, Vec<Entry>>)
         }
     }
     let failed: u64 = failures.values().sum();
-    let lost = left - ended;
+    let silent = left - ended;
+    let deleted = folder.deleted(record.count())?.min(silent);
+    let lost = silent - deleted;
     let word_of_rest = if listed.is_some() { "lost" } else { "unknown" };
-    let told = [("done", ended - failed), ("failed", failed), (word_of_rest, lost)];
+    let told = [
+        ("done", ended - failed),
+        ("failed", failed),
+        ("deleted", deleted),
+        (word_of_rest, lost),
+    ];
     states.extend(told.into_iter().filter(|(_, count)| *count > 0));
     let Record {
         scheduler,
@@ -265,7 +272,7 @@ mod tests {
         ];
         assert_eq!(row.states, expected.into_iter().collect());
         assert_eq!(row.failures, BTreeMap::from([(3, 2)]));
-        assert!(table(&[row]).contains("1 done, 2 failed, 5 lost, 2 running, 990 waiting"));
+        assert!(table(&[row]).contains("1 deleted, 1 done, 2 failed, 4 lost, 2 running, 990 waiting"));
     }
 
     #[test]

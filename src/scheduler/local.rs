@@ -34,7 +34,7 @@ impl Scheduler for Local {
             programs: &[],
             not: &[],
             variable: "HPCVM_LOCAL",
-            prefixes: &["HPCVM_", "XDG_STATE_HOME", "TMPDIR"],
+            prefixes: &["HPCVM_", "XDG_", "TMPDIR"],
         }
     }
 

@@ -19,6 +19,7 @@ mod local;
 mod lsf;
 mod options;
 mod pbs;
+pub mod queue;
 mod record;
 mod script;
 mod slot;

@@ -7,9 +7,12 @@
 //!   script                    the job script, where there is one
 //!   submitted.json            the record
 //!   status/TASK.json          how each task ended, written in its slot
+//!   tries/TASK                as long as the task was often tried
+//!   deleted                   tasks that `hpcvm kill` deleted, a line each; `all` for all
 //! STATE/jobs/SCHEDULER-JOB    a link to the folder
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::symlink;
@@ -263,6 +266,34 @@ impl JobFolder {
         let before = file.metadata().map_err(io_error(&path))?.len();
         file.write_all(b"x").map_err(io_error(&path))?;
         Ok(u32::try_from(before).unwrap_or(u32::MAX))
+    }
+
+    /// Notes that the user deleted the job, or one task of it.
+    pub fn note_deleted(&self, task: Option<u32>) -> Result<(), RecordError> {
+        let path = self.path.join("deleted");
+        let line = task.map_or_else(|| "all\n".to_owned(), |task| format!("{task}\n"));
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(io_error(&path))?;
+        file.write_all(line.as_bytes()).map_err(io_error(&path))
+    }
+
+    /// How many tasks of `count` the user deleted.
+    pub fn deleted(&self, count: u64) -> Result<u64, RecordError> {
+        let path = self.path.join("deleted");
+        let text = match read_short(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            text => text.map_err(io_error(&path))?,
+        };
+        let text = String::from_utf8_lossy(&text);
+        let tasks: BTreeSet<&str> = text.lines().collect();
+        Ok(if tasks.contains("all") {
+            count
+        } else {
+            tasks.len() as u64
+        })
     }
 
     /// Removes it: nothing was submitted.

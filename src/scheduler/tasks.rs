@@ -101,6 +101,30 @@ impl Tasks {
         None
     }
 
+    /// The tasks from the place `index` (from 0) on; `None` where there are no more.
+    #[must_use]
+    pub fn from_place(&self, index: u64) -> Option<Self> {
+        let mut index = index;
+        let mut ranges = Vec::new();
+        for range in &self.ranges {
+            if index >= range.count() {
+                index -= range.count();
+                continue;
+            }
+            // Below the range's count, so that the sum stays within its numbers.
+            let skipped = u32::try_from(index).unwrap_or(u32::MAX);
+            ranges.push(Range {
+                first: range.first + skipped * range.step,
+                ..*range
+            });
+            index = 0;
+        }
+        (!ranges.is_empty()).then_some(Self {
+            ranges,
+            limit: self.limit,
+        })
+    }
+
     /// The tasks without the limit, as they are written.
     #[must_use]
     pub fn without_limit(&self) -> String {
@@ -195,6 +219,20 @@ mod tests {
                 assert_eq!(tasks.index_of(task), Some(index), "{text}");
             }
             assert_eq!(tasks.index_of(LARGEST), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_an_array_begins_at_a_place() {
+        let tasks: Tasks = "1,3,7-15:2".parse().unwrap();
+        for (index, rest) in [
+            (0, Some("1,3,7-15:2")),
+            (2, Some("7-15:2")),
+            (3, Some("9-15:2")),
+            (6, Some("15:2")),
+            (7, None),
+        ] {
+            assert_eq!(tasks.from_place(index).map(|rest| rest.to_string()).as_deref(), rest);
         }
     }
 

@@ -120,7 +120,11 @@ impl Cluster {
         BufReader::new(process.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        assert!(line.starts_with("ready"), "the cluster did not start: {:?}", process.wait());
+        assert!(
+            line.starts_with("ready"),
+            "the cluster did not start: {:?}",
+            process.wait()
+        );
         Self { folder, process }
     }
 
@@ -168,12 +172,7 @@ impl Cluster {
     }
 
     /// Runs a command to its end.
-    pub(crate) fn exec_as<I: AsRef<OsStr>>(
-        &self,
-        user: &str,
-        node: &str,
-        argv: impl IntoIterator<Item = I>,
-    ) -> Output {
+    pub(crate) fn exec_as<I: AsRef<OsStr>>(&self, user: &str, node: &str, argv: impl IntoIterator<Item = I>) -> Output {
         self.command_as(user, node, argv).output().unwrap()
     }
 

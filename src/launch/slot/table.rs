@@ -33,6 +33,10 @@ mod tests {
                 Some("the guest needs 2 GiB\n  more".to_owned()),
             ),
         ];
-        insta::assert_snapshot!(table(&ends), @"");
+        insta::assert_snapshot!(table(&ends), @"
+        VM  status  seconds
+        0   0       1.83
+        1   122     0.02     the guest needs 2 GiB
+        ");
     }
 }
