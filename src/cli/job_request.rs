@@ -28,10 +28,10 @@ pub struct JobArgs {
     /// The command and its arguments, or the arguments of SCRIPT
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
-    /// Run as an array of tasks; HPCVM_TASK_ID tells each its number
+    /// Run as an array of tasks; `HPCVM_TASK_ID` tells each its number
     #[arg(short = 't', long, value_name = "FIRST-LAST[:STEP][%LIMIT]")]
     tasks: Option<Tasks>,
-    /// VMs that each slot starts; HPCVM_VM_INDEX counts them from 0
+    /// VMs that each slot starts; `HPCVM_VM_INDEX` counts them from 0
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
     vms_per_slot: u32,
     /// The job's name [default: the command's]

@@ -91,7 +91,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let ends = launcher
         .vms()
         .and_then(|vms| Ok(launch_together(&context.host, vms, interrupts)?));
-    launcher.end(ends)
+    launcher.end(&ends)
 }
 
 impl Launcher<'_> {
@@ -208,8 +208,8 @@ impl Launcher<'_> {
     }
 
     /// Tells how the slot ended: to people, to the job's folder, to the scheduler.
-    fn end(&self, ends: Result<Vec<VmEnd>, CliError>) -> Result<Exit, CliError> {
-        let (statuses, error) = match &ends {
+    fn end(&self, ends: &Result<Vec<VmEnd>, CliError>) -> Result<Exit, CliError> {
+        let (statuses, error) = match ends {
             Ok(ends) => (self.tell(ends), None),
             Err(error) => (Vec::new(), Some(error.clone())),
         };

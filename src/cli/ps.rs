@@ -69,13 +69,12 @@ pub(super) fn ourselves(context: &Context) -> (u32, String) {
 /// Lists the user's jobs.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let registry = Registry::below(&context.places.state);
-    let jobs = match &args.job {
-        Some(job) => vec![registry.find(job, args.scheduler)?],
-        None => {
-            let mut jobs = registry.jobs()?;
-            jobs.retain(|(record, _)| args.scheduler.is_none_or(|kind| kind == record.scheduler));
-            jobs
-        }
+    let jobs = if let Some(job) = &args.job {
+        vec![registry.find(job, args.scheduler)?]
+    } else {
+        let mut jobs = registry.jobs()?;
+        jobs.retain(|(record, _)| args.scheduler.is_none_or(|kind| kind == record.scheduler));
+        jobs
     };
     let kinds: BTreeSet<Kind> = jobs.iter().map(|(record, _)| record.scheduler).collect();
     let (uid, user) = ourselves(context);
@@ -256,6 +255,7 @@ mod tests {
             };
             folder.keep_status(&status).unwrap();
         }
+        folder.note_deleted(Some(7)).unwrap();
         let listed = vec![
             entry("11-1000", State::Waiting),
             entry("5", State::Running),
@@ -264,9 +264,10 @@ mod tests {
         let entries = BTreeMap::from([(Kind::Slurm, listed)]);
         let row = row(record(Some("1-1000")), &folder, &entries).unwrap();
         let expected = [
+            ("deleted", 1),
             ("done", 1),
             ("failed", 2),
-            ("lost", 5),
+            ("lost", 4),
             ("running", 2),
             ("waiting", 990),
         ];

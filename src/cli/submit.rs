@@ -105,7 +105,7 @@ fn warn_of_places(context: &Context, plan: &JobPlan) {
 }
 
 fn is_memory(path: &std::path::Path) -> bool {
-    /// TMPFS_MAGIC and RAMFS_MAGIC of statfs(2).
+    /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of statfs(2).
     const MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
     rustix::fs::statfs(path).is_ok_and(|status| MEMORY.contains(&status.f_type))
 }

@@ -283,6 +283,6 @@ mod tests {
         assert_eq!(about(Concern::Slots), Some("4"));
         assert_eq!(about(Concern::Name), Some("n"));
         let time = about(Concern::Time).and_then(|text| GridEngine.read_time(text));
-        assert_eq!(time, Some(Duration::from_secs(5400)));
+        assert_eq!(time, Some(Duration::from_mins(90)));
     }
 }

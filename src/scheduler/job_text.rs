@@ -33,7 +33,9 @@ impl Serialize for JobText {
         if let Some(text) = self.0.to_str() {
             return serializer.serialize_str(text);
         }
-        let digits: String = self.0.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+        let bytes = self.0.as_bytes().iter();
+        let digits: String = bytes.flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect();
         let mut map = serializer.serialize_map(Some(1))?;
         map.serialize_entry("bytes", &digits)?;
         map.end()

@@ -18,7 +18,7 @@ pub enum Kind {
     Slurm,
     /// Torque, and what speaks its dialect of PBS
     Pbs,
-    /// HTCondor
+    /// `HTCondor`
     #[value(name = "htcondor")]
     HtCondor,
     /// IBM Spectrum LSF

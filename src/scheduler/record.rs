@@ -373,7 +373,7 @@ impl Registry {
                 Err(error) => tracing::warn!(%error, "a job is left out"),
             }
         }
-        jobs.sort_by(|(a, _), (b, _)| (a.scheduler, number(&a.job)).cmp(&(b.scheduler, number(&b.job))));
+        jobs.sort_by_key(|(record, _)| (record.scheduler, number(&record.job)));
         Ok(jobs)
     }
 

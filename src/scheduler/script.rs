@@ -134,9 +134,9 @@ impl JobScript {
         }
         let interpreter = interpreter(&text, &options);
         Ok(Self {
+            bytes,
             interpreter,
             options,
-            bytes,
         })
     }
 }

@@ -90,6 +90,7 @@ pub struct Wrapper {
 }
 
 /// What templates see.
+#[expect(clippy::struct_excessive_bools, reason = "templates ask for each by its name")]
 #[derive(Debug, Serialize)]
 struct View<'a> {
     version: &'static str,

@@ -169,7 +169,7 @@ fn a_job_script_s_lines_pass_unless_the_command_line_says_otherwise() {
     let wrapper = submission.wrapper(Kind::GridEngine.scheduler(), None).unwrap();
     assert_eq!(wrapper.tasks, "1-4".parse().ok());
     assert_eq!((wrapper.name.as_str(), wrapper.slots), ("own", Some(8)));
-    assert_eq!(wrapper.time, Some(Duration::from_secs(60)));
+    assert_eq!(wrapper.time, Some(Duration::from_mins(1)));
     let options: Vec<String> = text(Kind::GridEngine, &submission)
         .lines()
         .filter(|line| line.starts_with("#$"))

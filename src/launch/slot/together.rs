@@ -67,7 +67,7 @@ pub fn launch_together(
                 })
             })
             .collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
+        let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
         joined.map(|end| end.expect("a launch does not panic")).collect()
     });
     Ok(ends)

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::store::{LocalJob, LocalState, Queue, QueueError, io_error, locked_now, read_json, write_json};
 use super::tokens::Tokens;
 use crate::exec::{Host, Invocation};
+use crate::scheduler::tasks::Tasks;
 
 /// How long a free slot may go unnoticed.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -100,7 +101,7 @@ impl Runner<'_> {
     }
 
     fn is_exhausted(&self) -> bool {
-        self.deleted || self.next >= self.job.tasks.as_ref().map_or(1, |tasks| tasks.count())
+        self.deleted || self.next >= self.job.tasks.as_ref().map_or(1, Tasks::count)
     }
 
     fn start_what_fits(&mut self) -> Result<(), QueueError> {

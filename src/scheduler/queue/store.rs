@@ -182,36 +182,33 @@ impl Queue {
 
     /// All jobs that have not ended, each with its lines `JOB TASKS STATE`.
     pub fn list(&self) -> Result<String, QueueError> {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         for number in self.numbers()? {
             let Some(job) = read_json::<LocalJob>(&self.job_folder(number).join("job.json"))? else {
                 continue;
             };
-            let tasks = job.tasks.as_ref().map_or("-".to_owned(), Tasks::without_limit);
             if job.held {
-                text += &format!("{number} {tasks} held\n");
+                let tasks = job.tasks.as_ref().map_or("-".to_owned(), Tasks::without_limit);
+                lines.push(format!("{number} {tasks} held\n"));
             } else if self.is_served(number)? {
-                text += &self.lines(&job)?;
+                lines.extend(self.lines(&job)?);
             }
         }
-        Ok(text)
+        Ok(lines.concat())
     }
 
-    fn lines(&self, job: &LocalJob) -> Result<String, QueueError> {
+    fn lines(&self, job: &LocalJob) -> Result<Vec<String>, QueueError> {
         let state: LocalState = read_json(&self.job_folder(job.job).join("state.json"))?.unwrap_or_default();
-        let mut text = String::new();
         let number = job.job;
         let Some(tasks) = &job.tasks else {
-            let state = if state.running.is_empty() { "waiting" } else { "running" };
-            return Ok(format!("{number} - {state}\n"));
+            let is_waiting = state.running.is_empty();
+            let word = if is_waiting { "waiting" } else { "running" };
+            return Ok(vec![format!("{number} - {word}\n")]);
         };
-        for task in &state.running {
-            text += &format!("{number} {task} running\n");
-        }
-        if let Some(rest) = tasks.from_place(state.next) {
-            text += &format!("{number} {} waiting\n", rest.without_limit());
-        }
-        Ok(text)
+        let running = state.running.iter().map(|task| format!("{number} {task} running\n"));
+        let rest = tasks.from_place(state.next);
+        let waiting = rest.map(|rest| format!("{number} {} waiting\n", rest.without_limit()));
+        Ok(running.chain(waiting).collect())
     }
 
     fn numbers(&self) -> Result<Vec<u64>, QueueError> {
