@@ -12,6 +12,8 @@
 
 # Where ci/cluster/install unpacks slurm-wlm-torque.
 PBS_PACKAGE=${HPCVM_TEST_CACHE:-$PWD/target/test-cache}/packages/slurm-wlm-torque
+# Where ci/cluster/install --htcondor makes a Debian with HTCondor.
+HTCONDOR_TREE=${HPCVM_TEST_CACHE:-$PWD/target/test-cache}/packages/htcondor
 GRIDENGINE_LIB=/usr/lib/gridengine
 # Users that only the nodes know.
 TEST_USERS=(hpcvm-test-a hpcvm-test-b)
@@ -82,7 +84,8 @@ on() {
 }
 
 has_gridengine() { [ "$SCHEDULER" = gridengine ] || [ "$SCHEDULER" = both ]; }
-has_slurm() { [ "$SCHEDULER" != gridengine ] && [ "$SCHEDULER" != none ]; }
+has_slurm() { [ "$SCHEDULER" = slurm ] || [ "$SCHEDULER" = pbs ] || [ "$SCHEDULER" = both ]; }
+has_htcondor() { [ "$SCHEDULER" = htcondor ]; }
 
 # What commands of Grid Engine need in their environment.
 gridengine_environment() {

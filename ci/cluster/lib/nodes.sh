@@ -9,7 +9,7 @@ write_etc() {
     for number in $(seq "$NODES"); do echo "$NETWORK.$number node$number"; done
   } >"$DIR/etc/hosts"
   sed -E 's/^(passwd|group|shadow|gshadow|hosts):.*/\1: files/' /etc/nsswitch.conf >"$DIR/etc/nsswitch.conf"
-  cp /etc/passwd /etc/group "$DIR/etc/"
+  if has_htcondor; then htcondor_etc; else cp /etc/passwd /etc/group "$DIR/etc/"; fi
   local id=61000 user
   for user in "${TEST_USERS[@]}"; do
     id=$((id + 1))
