@@ -21,7 +21,9 @@ fn outputs(cluster: &Cluster, name: &str, count: usize) -> Vec<String> {
 #[test]
 fn both_schedulers_run_jobs_on_the_same_nodes() {
     let test = "both_schedulers_run_jobs_on_the_same_nodes";
-    let Some(cluster) = Cluster::start_or_skip(test, &Options::new(Scheduler::Both)) else { return };
+    let Some(cluster) = Cluster::start_or_skip(test, &Options::new(Scheduler::Both)) else {
+        return;
+    };
     let job = "#!/bin/sh\nsleep 1\necho $(hostname) $(id -un) $(ps -e | wc -l) ${SGE_TASK_ID:-$SLURM_ARRAY_TASK_ID}\nexit 7\n";
     cluster.write(USER_A, "job.sh", job);
     for (name, line) in [
@@ -49,22 +51,33 @@ fn both_schedulers_run_jobs_on_the_same_nodes() {
             "gridengine" => format!("qacct -j {id} 2>/dev/null | grep -c '^exit_status  *7 ' || true"),
             _ => format!("scontrol show job {id} | grep -c 'ExitCode=7:0' || true"),
         };
-        wait_until("the job is on record", || cluster.shell(ROOT, HEAD, &record).trim() == "8");
+        wait_until("the job is on record", || {
+            cluster.shell(ROOT, HEAD, &record).trim() == "8"
+        });
     }
 }
 
 #[test]
 fn nodes_share_homes_and_nothing_else() {
     let options = Options::new(Scheduler::Slurm).nodes(2);
-    let Some(cluster) = Cluster::start_or_skip("nodes_share_homes_and_nothing_else", &options) else { return };
+    let Some(cluster) = Cluster::start_or_skip("nodes_share_homes_and_nothing_else", &options) else {
+        return;
+    };
     for folder in ["/tmp", "/var/tmp", "/dev/shm"] {
         cluster.shell(USER_A, "node1", &format!("echo here > {folder}/own-file"));
         let there = cluster.exec_as(USER_A, "node2", ["ls", &format!("{folder}/own-file")]);
         assert!(!there.status.success(), "{folder} is shared");
     }
     cluster.shell(USER_A, "node1", "echo from node1 > file");
-    assert_eq!(cluster.shell(USER_A, "node2", "hostname; cat file"), "node2\nfrom node1\n");
-    let stolen = cluster.exec_as(USER_B, "node1", ["cat", cluster.home(USER_A).join("file").to_str().unwrap()]);
+    assert_eq!(
+        cluster.shell(USER_A, "node2", "hostname; cat file"),
+        "node2\nfrom node1\n"
+    );
+    let stolen = cluster.exec_as(
+        USER_B,
+        "node1",
+        ["cat", cluster.home(USER_A).join("file").to_str().unwrap()],
+    );
     assert!(text(&stolen.stderr).contains("Permission denied"));
     // Of the schedulers, only the cluster's are there.
     cluster.shell(USER_A, "node1", "! command -v qsub && command -v sbatch");
@@ -73,12 +86,17 @@ fn nodes_share_homes_and_nothing_else() {
 }
 
 #[test]
-fn an_ordinary_user_runs_qemu_on_a_node() {
+fn an_ordinary_user_runs_qemu_and_hpcvm_on_a_node() {
     let options = Options::new(Scheduler::Slurm).nodes(1);
-    let Some(cluster) = Cluster::start_or_skip("an_ordinary_user_runs_qemu_on_a_node", &options) else { return };
+    let Some(cluster) = Cluster::start_or_skip("an_ordinary_user_runs_qemu_and_hpcvm_on_a_node", &options) else {
+        return;
+    };
     let line = "timeout 20 qemu-system-i386 -accel tcg -nographic -monitor none -serial stdio -net none \
                 < /dev/null | grep -m 1 -o SeaBIOS";
     assert_eq!(cluster.shell(USER_B, "node1", line), "SeaBIOS\n");
+    let hpcvm = cluster.install(env!("CARGO_BIN_EXE_hpcvm").as_ref());
+    let said = cluster.exec_as(USER_B, "node1", [hpcvm.as_os_str(), "--version".as_ref()]);
+    assert!(text(&said.stdout).starts_with("hpcvm "), "{said:?}");
 }
 
 #[test]
@@ -111,14 +129,23 @@ fn a_job_that_ends_with_99_runs_again() {
 #[test]
 fn the_pbs_commands_reach_slurm() {
     let options = Options::new(Scheduler::Pbs).nodes(2);
-    let Some(cluster) = Cluster::start_or_skip("the_pbs_commands_reach_slurm", &options) else { return };
+    let Some(cluster) = Cluster::start_or_skip("the_pbs_commands_reach_slurm", &options) else {
+        return;
+    };
     let job = "#!/bin/sh\n#PBS -l nodes=1:ppn=1,walltime=00:05:00\n#PBS -N named\n\
                echo $PBS_JOBNAME $PBS_JOBID $PBS_O_HOME\n";
     cluster.write(USER_A, "job.sh", job);
     let id = cluster.shell(USER_A, HEAD, "qsub -j oe -o pbs.out job.sh");
     let said = outputs(&cluster, "pbs", 1);
-    assert_eq!(said, [format!("named {} {}\n", id.trim(), cluster.home(USER_A).display())]);
-    let long = cluster.shell(USER_A, HEAD, "printf '#!/bin/sh\nsleep 100\n' > long.sh; qsub -N long long.sh");
+    assert_eq!(
+        said,
+        [format!("named {} {}\n", id.trim(), cluster.home(USER_A).display())]
+    );
+    let long = cluster.shell(
+        USER_A,
+        HEAD,
+        "printf '#!/bin/sh\nsleep 100\n' > long.sh; qsub -N long long.sh",
+    );
     let long = long.trim();
     let listed = cluster.shell(USER_A, HEAD, "qstat");
     assert!(listed.contains("long"), "{listed}");

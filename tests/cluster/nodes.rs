@@ -8,18 +8,25 @@ use super::harness::{Cluster, HEAD, Options, ROOT, Scheduler, USER_A, wait_until
 #[test]
 fn jobs_of_a_node_that_lost_power_run_elsewhere() {
     let test = "jobs_of_a_node_that_lost_power_run_elsewhere";
-    let Some(cluster) = Cluster::start_or_skip(test, &Options::new(Scheduler::Both).nodes(2)) else { return };
+    let Some(cluster) = Cluster::start_or_skip(test, &Options::new(Scheduler::Both).nodes(2)) else {
+        return;
+    };
     let job = "#!/bin/sh\nhostname >> $1.nodes\necho > /var/tmp/of-$1\nexec sleep 300\n";
     cluster.write(USER_A, "job.sh", job);
     let nodes = |name: &str| -> Vec<String> {
         let said = fs::read_to_string(cluster.home(USER_A).join(name)).unwrap_or_default();
         said.lines().map(str::to_owned).collect()
     };
-    cluster.shell(USER_A, HEAD, "qsub -r y -q main.q@node1 -j y -o /dev/null job.sh gridengine");
+    cluster.shell(
+        USER_A,
+        HEAD,
+        "qsub -r y -q main.q@node1 -j y -o /dev/null job.sh gridengine",
+    );
     cluster.shell(USER_A, HEAD, "sbatch --requeue -o /dev/null job.sh slurm");
-    wait_until("both jobs run", || !nodes("gridengine.nodes").is_empty() && !nodes("slurm.nodes").is_empty());
+    wait_until("both jobs run", || {
+        !nodes("gridengine.nodes").is_empty() && !nodes("slurm.nodes").is_empty()
+    });
     let slurm_on = nodes("slurm.nodes")[0].clone();
-    let other = if slurm_on == "node1" { "node2" } else { "node1" };
 
     // Both lose their node: Grid Engine's first, for it may only run on node1 and so waits for it.
     cluster.crash("node1");
@@ -29,7 +36,9 @@ fn jobs_of_a_node_that_lost_power_run_elsewhere() {
     let down = cluster.exec_as(ROOT, "node1", ["true"]);
     assert!(!down.status.success(), "a node without power answers");
     wait_until("Slurm takes the job back", || {
-        cluster.shell(ROOT, HEAD, "squeue --noheader --format=%T").contains("PENDING")
+        cluster
+            .shell(ROOT, HEAD, "squeue --noheader --format=%T")
+            .contains("PENDING")
             || nodes("slurm.nodes").len() == 2
     });
     cluster.reboot("node1");
@@ -37,11 +46,15 @@ fn jobs_of_a_node_that_lost_power_run_elsewhere() {
         cluster.reboot(&slurm_on);
     }
     // What was on the node's disk is there, what was in its memory is not.
-    assert_eq!(cluster.shell(ROOT, "node1", "ls /var/tmp/of-gridengine; ls /tmp | wc -l"), "/var/tmp/of-gridengine\n1\n");
+    assert_eq!(
+        cluster.shell(ROOT, "node1", "ls /var/tmp/of-gridengine; ls /tmp | wc -l"),
+        "/var/tmp/of-gridengine\n1\n"
+    );
     cluster.shell(ROOT, HEAD, "scontrol update jobid=1 StartTime=now || true");
     wait_until("Slurm starts the job again", || nodes("slurm.nodes").len() == 2);
-    wait_until("Grid Engine starts the job again", || nodes("gridengine.nodes").len() == 2);
-    let _ = other;
+    wait_until("Grid Engine starts the job again", || {
+        nodes("gridengine.nodes").len() == 2
+    });
 }
 
 /// Processes of this host that belong to the cluster in `folder`: its mounts are before their eyes.
@@ -63,16 +76,26 @@ fn freezers() -> Vec<PathBuf> {
     let found = fs::read_dir("/sys/fs/cgroup/freezer").into_iter().flatten();
     found
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("hpcvm-cluster-"))
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with("hpcvm-cluster-")
+        })
         .collect()
 }
 
 #[test]
 fn a_cluster_leaves_nothing_however_it_ends() {
     let test = "a_cluster_leaves_nothing_however_it_ends";
-    let options = Options::new(Scheduler::Slurm).nodes(2).with("--slurm-proctrack", "cgroup");
+    let options = Options::new(Scheduler::Slurm)
+        .nodes(2)
+        .with("--slurm-proctrack", "cgroup");
     for killed in [false, true] {
-        let Some(mut cluster) = Cluster::start_or_skip(test, &options) else { return };
+        let Some(mut cluster) = Cluster::start_or_skip(test, &options) else {
+            return;
+        };
         cluster.write(USER_A, "job.sh", "#!/bin/sh\nsetsid sleep 1000 &\nexec sleep 1000\n");
         let id = cluster.shell(USER_A, HEAD, "sbatch --parsable -o out job.sh");
         wait_until("the job runs", || cluster.home(USER_A).join("out").exists());

@@ -31,7 +31,11 @@ pub(crate) struct Seen {
 impl Seen {
     /// The kinds of events, each once, sorted: two signals sent together come in any order.
     pub(crate) fn kinds(&self) -> String {
-        let kinds: BTreeSet<_> = self.events.iter().filter_map(|(_, what)| what.split(' ').next()).collect();
+        let kinds: BTreeSet<_> = self
+            .events
+            .iter()
+            .filter_map(|(_, what)| what.split(' ').next())
+            .collect();
         kinds.into_iter().collect::<Vec<_>>().join(" ")
     }
 }
@@ -52,7 +56,7 @@ pub(crate) fn now() -> f64 {
 
 impl Probe {
     /// Submits the probe with `submit`, a command line that ends before the job script and prints the
-    /// job's name, and waits until all its processes run.
+    /// job's name.
     pub(crate) fn submit(cluster: &Cluster, name: &str, submit: &str) -> Self {
         let probe = cluster.path().join("probe.pl");
         if !probe.exists() {
@@ -107,7 +111,10 @@ impl Probe {
         });
         // A stop is told as a moment; its end would differ from run to run.
         let events = events.map(|(when, what)| match what.strip_prefix("stopped until ") {
-            Some(end) => (when, format!("stopped until {:.1}", end.parse::<f64>().unwrap() - moment)),
+            Some(end) => (
+                when,
+                format!("stopped until {:.1}", end.parse::<f64>().unwrap() - moment),
+            ),
             None => (when, what),
         });
         let alive = fs::read_to_string(self.file(role, "alive")).unwrap();

@@ -10,13 +10,13 @@ use super::observe::{Probe, ROLES, now};
 const QSUB: &str = "qsub -terse -j y -o /dev/null";
 const SBATCH: &str = "sbatch --parsable -o /dev/null";
 /// How a process that was not warned, or did not listen, is killed: `notify`, `KillWait` (5 s each).
-const AFTER_GRACE: Option<Range<f64>> = Some(3.5..9.0);
-const AT_ONCE: Option<Range<f64>> = Some(-1.0..2.5);
+pub(crate) const AFTER_GRACE: Option<Range<f64>> = Some(3.5..9.0);
+pub(crate) const AT_ONCE: Option<Range<f64>> = Some(-1.0..2.5);
 /// Still runs at the end.
-const LIVES: Option<Range<f64>> = None;
+pub(crate) const LIVES: Option<Range<f64>> = None;
 
 /// What is done to one job, and what its processes must have seen.
-struct Case {
+pub(crate) struct Case {
     name: &'static str,
     submit: &'static str,
     /// What root does on the head once the job runs; nothing means that the job's limits do it.
@@ -29,9 +29,9 @@ struct Case {
 }
 
 /// Roles; the kinds of their signals, sorted; seconds from the action after which they are killed.
-type Expected = (&'static [&'static str], &'static str, Option<Range<f64>>);
+pub(crate) type Expected = (&'static [&'static str], &'static str, Option<Range<f64>>);
 
-fn case(name: &'static str, submit: &'static str, action: &'static str, expected: Vec<Expected>) -> Case {
+pub(crate) fn case(name: &'static str, submit: &'static str, action: &'static str, expected: Vec<Expected>) -> Case {
     Case {
         name,
         submit,
@@ -43,19 +43,19 @@ fn case(name: &'static str, submit: &'static str, action: &'static str, expected
 }
 
 impl Case {
-    fn later(mut self, line: &'static str) -> Self {
+    pub(crate) fn later(mut self, line: &'static str) -> Self {
         self.later = line;
         self
     }
 
-    fn record(mut self, record: &'static str) -> Self {
+    pub(crate) fn record(mut self, record: &'static str) -> Self {
         self.record = record;
         self
     }
 }
 
 /// Makes all cases side by side, prints what was seen, and compares.
-fn observe(cluster: &Cluster, submit: &str, records: impl Fn(&str) -> String, cases: &[Case]) {
+pub(crate) fn observe(cluster: &Cluster, submit: &str, records: impl Fn(&str) -> String, cases: &[Case]) {
     let probes: Vec<_> = cases
         .iter()
         .enumerate()
@@ -95,7 +95,10 @@ fn observe(cluster: &Cluster, submit: &str, records: impl Fn(&str) -> String, ca
                 None => now() - moment - seen.last_alive < 3.0,
             };
             if !as_expected || seen.kinds() != *kinds {
-                wrong.push(format!("{} | {role} | {seen}; expected {kinds}, gone {gone:?}", case.name));
+                wrong.push(format!(
+                    "{} | {role} | {seen}; expected {kinds}, gone {gone:?}",
+                    case.name
+                ));
             }
         }
         if !case.record.is_empty() {
@@ -115,7 +118,8 @@ fn observe(cluster: &Cluster, submit: &str, records: impl Fn(&str) -> String, ca
 
 /// Fields `failed` and `exit_status` of a finished job.
 fn gridengine_record(cluster: &Cluster, job: &str) -> String {
-    let line = format!("qacct -j {job} 2>/dev/null | awk '$1 == \"failed\" || $1 == \"exit_status\" {{ print $1, $2 }}'");
+    let line =
+        format!("qacct -j {job} 2>/dev/null | awk '$1 == \"failed\" || $1 == \"exit_status\" {{ print $1, $2 }}'");
     cluster.shell(ROOT, HEAD, &line).lines().collect::<Vec<_>>().join(" ")
 }
 
@@ -124,23 +128,46 @@ fn slurm_record(cluster: &Cluster, job: &str) -> String {
     let line = format!("scontrol show job {job} | grep -oE '(JobState|ExitCode)=[^ ]*'");
     let said = cluster.shell(ROOT, HEAD, &line).lines().collect::<Vec<_>>().join(" ");
     // COMPLETING jobs are being killed yet.
-    if said.contains("RUNNING") || said.contains("COMPLETING") { String::new() } else { said }
+    if said.contains("RUNNING") || said.contains("COMPLETING") {
+        String::new()
+    } else {
+        said
+    }
 }
 
 #[test]
 fn grid_engine_warns_only_jobs_that_asked_for_it_and_then_every_process() {
     let options = Options::new(Scheduler::GridEngine);
-    let Some(cluster) = Cluster::start_or_skip("signals of Grid Engine", &options) else { return };
+    let Some(cluster) = Cluster::start_or_skip("signals of Grid Engine", &options) else {
+        return;
+    };
     let all: &[&str] = &ROLES;
     let cases = [
         case("qdel", "", "qdel JOB", vec![(all, "", AT_ONCE)]).record("failed 100 exit_status 137"),
-        case("-notify, qdel", "-notify", "qdel JOB", vec![(all, "USR2", AFTER_GRACE)]).record("failed 100 exit_status 137"),
-        case("qmod -sj, qmod -usj", "", "qmod -sj JOB", vec![(all, "CONT stopped", LIVES)]).later("qmod -usj JOB"),
-        case("-notify, qmod -sj, qmod -usj", "-notify", "qmod -sj JOB", vec![(all, "CONT USR1 stopped", LIVES)])
-            .later("qmod -usj JOB"),
+        case("-notify, qdel", "-notify", "qdel JOB", vec![(all, "USR2", AFTER_GRACE)])
+            .record("failed 100 exit_status 137"),
+        case(
+            "qmod -sj, qmod -usj",
+            "",
+            "qmod -sj JOB",
+            vec![(all, "CONT stopped", LIVES)],
+        )
+        .later("qmod -usj JOB"),
+        case(
+            "-notify, qmod -sj, qmod -usj",
+            "-notify",
+            "qmod -sj JOB",
+            vec![(all, "CONT USR1 stopped", LIVES)],
+        )
+        .later("qmod -usj JOB"),
         case("-l h_rt=6", "-l h_rt=6", "", vec![(all, "", Some(5.0..12.0))]).record("failed 37 exit_status 137"),
-        case("-notify -l h_rt=6", "-notify -l h_rt=6", "", vec![(all, "USR2", Some(9.0..18.0))])
-            .record("failed 37 exit_status 137"),
+        case(
+            "-notify -l h_rt=6",
+            "-notify -l h_rt=6",
+            "",
+            vec![(all, "USR2", Some(9.0..18.0))],
+        )
+        .record("failed 37 exit_status 137"),
         case("-l s_rt=6", "-l s_rt=6", "", vec![(all, "USR1", LIVES)]),
     ];
     observe(&cluster, QSUB, |job| gridengine_record(&cluster, job), &cases);
@@ -151,11 +178,16 @@ fn grid_engine_sends_sigterm_where_the_site_says_so() {
     let options = Options::new(Scheduler::GridEngine)
         .nodes(2)
         .with("--gridengine-conf", "execd_params NOTIFY_KILL=TERM");
-    let Some(cluster) = Cluster::start_or_skip("NOTIFY_KILL of Grid Engine", &options) else { return };
-    let cases = [
-        case("NOTIFY_KILL=TERM, -notify, qdel", "-notify", "qdel JOB", vec![(&ROLES, "TERM", AFTER_GRACE)])
-            .record("failed 100 exit_status 137"),
-    ];
+    let Some(cluster) = Cluster::start_or_skip("NOTIFY_KILL of Grid Engine", &options) else {
+        return;
+    };
+    let cases = [case(
+        "NOTIFY_KILL=TERM, -notify, qdel",
+        "-notify",
+        "qdel JOB",
+        vec![(&ROLES, "TERM", AFTER_GRACE)],
+    )
+    .record("failed 100 exit_status 137")];
     observe(&cluster, QSUB, |job| gridengine_record(&cluster, job), &cases);
 }
 
@@ -164,12 +196,29 @@ fn terminate_method_sigterm_never_kills() {
     let options = Options::new(Scheduler::GridEngine)
         .nodes(2)
         .with("--gridengine-terminate-method", "SIGTERM");
-    let Some(cluster) = Cluster::start_or_skip("terminate_method of Grid Engine", &options) else { return };
+    let Some(cluster) = Cluster::start_or_skip("terminate_method of Grid Engine", &options) else {
+        return;
+    };
     let all: &[&str] = &ROLES;
     let cases = [
-        case("terminate_method SIGTERM, qdel", "", "qdel JOB", vec![(all, "TERM", LIVES)]),
-        case("terminate_method SIGTERM, -notify, qdel", "-notify", "qdel JOB", vec![(all, "TERM USR2", LIVES)]),
-        case("terminate_method SIGTERM, -l h_rt=6", "-l h_rt=6", "", vec![(all, "TERM", LIVES)]),
+        case(
+            "terminate_method SIGTERM, qdel",
+            "",
+            "qdel JOB",
+            vec![(all, "TERM", LIVES)],
+        ),
+        case(
+            "terminate_method SIGTERM, -notify, qdel",
+            "-notify",
+            "qdel JOB",
+            vec![(all, "TERM USR2", LIVES)],
+        ),
+        case(
+            "terminate_method SIGTERM, -l h_rt=6",
+            "-l h_rt=6",
+            "",
+            vec![(all, "TERM", LIVES)],
+        ),
     ];
     observe(&cluster, QSUB, |job| gridengine_record(&cluster, job), &cases);
 }
@@ -178,15 +227,25 @@ fn terminate_method_sigterm_never_kills() {
 #[test]
 fn a_terminate_method_decides_alone_until_the_first_process_is_dead() {
     let options = Options::new(Scheduler::GridEngine).nodes(1);
-    let Some(cluster) = Cluster::start_or_skip("terminate_method of Grid Engine", &options) else { return };
+    let Some(cluster) = Cluster::start_or_skip("terminate_method of Grid Engine", &options) else {
+        return;
+    };
     let method = "#!/bin/sh\nkill -TERM -$1\nsleep 4\nkill -KILL -$1\n";
     let path = cluster.write(USER_A, "terminate", method);
-    let line = format!("qconf -mattr queue terminate_method '{} $job_pid' main.q", path.display());
+    let line = format!(
+        "qconf -mattr queue terminate_method '{} $job_pid' main.q",
+        path.display()
+    );
     cluster.shell(ROOT, HEAD, &line);
-    let cases = [case("terminate_method program, qdel", "", "qdel JOB", vec![
-        (&["script", "child"], "TERM", AFTER_GRACE),
-        (&["group", "session", "daemon"], "", AFTER_GRACE),
-    ])
+    let cases = [case(
+        "terminate_method program, qdel",
+        "",
+        "qdel JOB",
+        vec![
+            (&["script", "child"], "TERM", AFTER_GRACE),
+            (&["group", "session", "daemon"], "", AFTER_GRACE),
+        ],
+    )
     .record("failed 100 exit_status 137")];
     observe(&cluster, QSUB, |job| gridengine_record(&cluster, job), &cases);
 }
@@ -201,26 +260,44 @@ const AT_LIMIT: Option<Range<f64>> = Some(3.0..45.0);
 #[test]
 fn slurm_linuxproc_tells_the_tree_and_misses_daemons() {
     let options = Options::new(Scheduler::Slurm).with("--slurm-proctrack", "linuxproc");
-    let Some(cluster) = Cluster::start_or_skip("signals of Slurm (linuxproc)", &options) else { return };
+    let Some(cluster) = Cluster::start_or_skip("signals of Slurm (linuxproc)", &options) else {
+        return;
+    };
     let cases = [
-        case("scancel", "", "scancel JOB", vec![(TREE, "CONT TERM", AFTER_GRACE), (DAEMON, "", LIVES)])
-            .record("JobState=CANCELLED ExitCode=0:9"),
-        case("scancel --signal=TERM --batch", "", "scancel --signal=TERM --batch JOB", vec![
-            (SCRIPT, "TERM", LIVES),
-            (OTHERS, "", LIVES),
-        ]),
-        case("scontrol suspend, resume", "", "scontrol suspend JOB", vec![
-            (TREE, "CONT TSTP stopped", LIVES),
-            (DAEMON, "", LIVES),
-        ])
+        case(
+            "scancel",
+            "",
+            "scancel JOB",
+            vec![(TREE, "CONT TERM", AFTER_GRACE), (DAEMON, "", LIVES)],
+        )
+        .record("JobState=CANCELLED ExitCode=0:9"),
+        case(
+            "scancel --signal=TERM --batch",
+            "",
+            "scancel --signal=TERM --batch JOB",
+            vec![(SCRIPT, "TERM", LIVES), (OTHERS, "", LIVES)],
+        ),
+        case(
+            "scontrol suspend, resume",
+            "",
+            "scontrol suspend JOB",
+            vec![(TREE, "CONT TSTP stopped", LIVES), (DAEMON, "", LIVES)],
+        )
         .later("scontrol resume JOB"),
-        case("scontrol requeue", "", "scontrol requeue JOB", vec![
-            (TREE, "CONT TERM", AFTER_GRACE),
-            (DAEMON, "", LIVES),
-        ])
+        case(
+            "scontrol requeue",
+            "",
+            "scontrol requeue JOB",
+            vec![(TREE, "CONT TERM", AFTER_GRACE), (DAEMON, "", LIVES)],
+        )
         .record("JobState=PENDING ExitCode=0:0"),
-        case("time limit", "", SOON, vec![(TREE, "CONT TERM", AT_LIMIT), (DAEMON, "", LIVES)])
-            .record("JobState=TIMEOUT ExitCode=0:9"),
+        case(
+            "time limit",
+            "",
+            SOON,
+            vec![(TREE, "CONT TERM", AT_LIMIT), (DAEMON, "", LIVES)],
+        )
+        .record("JobState=TIMEOUT ExitCode=0:9"),
         warned(),
     ];
     observe(&cluster, SBATCH, |job| slurm_record(&cluster, job), &cases);
@@ -229,26 +306,44 @@ fn slurm_linuxproc_tells_the_tree_and_misses_daemons() {
 #[test]
 fn slurm_cgroup_tells_the_first_process_and_kills_all() {
     let options = Options::new(Scheduler::Slurm).with("--slurm-proctrack", "cgroup");
-    let Some(cluster) = Cluster::start_or_skip("signals of Slurm (cgroup)", &options) else { return };
+    let Some(cluster) = Cluster::start_or_skip("signals of Slurm (cgroup)", &options) else {
+        return;
+    };
     let cases = [
-        case("scancel", "", "scancel JOB", vec![(SCRIPT, "CONT TERM", AFTER_GRACE), (OTHERS, "", AFTER_GRACE)])
-            .record("JobState=CANCELLED ExitCode=0:9"),
-        case("scancel --signal=TERM --batch", "", "scancel --signal=TERM --batch JOB", vec![
-            (SCRIPT, "TERM", LIVES),
-            (OTHERS, "", LIVES),
-        ]),
-        case("scontrol suspend, resume", "", "scontrol suspend JOB", vec![
-            (SCRIPT, "CONT TSTP stopped", LIVES),
-            (OTHERS, "stopped", LIVES),
-        ])
+        case(
+            "scancel",
+            "",
+            "scancel JOB",
+            vec![(SCRIPT, "CONT TERM", AFTER_GRACE), (OTHERS, "", AFTER_GRACE)],
+        )
+        .record("JobState=CANCELLED ExitCode=0:9"),
+        case(
+            "scancel --signal=TERM --batch",
+            "",
+            "scancel --signal=TERM --batch JOB",
+            vec![(SCRIPT, "TERM", LIVES), (OTHERS, "", LIVES)],
+        ),
+        case(
+            "scontrol suspend, resume",
+            "",
+            "scontrol suspend JOB",
+            vec![(SCRIPT, "CONT TSTP stopped", LIVES), (OTHERS, "stopped", LIVES)],
+        )
         .later("scontrol resume JOB"),
-        case("scontrol requeue", "", "scontrol requeue JOB", vec![
-            (SCRIPT, "CONT TERM", AFTER_GRACE),
-            (OTHERS, "", AFTER_GRACE),
-        ])
+        case(
+            "scontrol requeue",
+            "",
+            "scontrol requeue JOB",
+            vec![(SCRIPT, "CONT TERM", AFTER_GRACE), (OTHERS, "", AFTER_GRACE)],
+        )
         .record("JobState=PENDING ExitCode=0:0"),
-        case("time limit", "", SOON, vec![(SCRIPT, "CONT TERM", AT_LIMIT), (OTHERS, "", AT_LIMIT)])
-            .record("JobState=TIMEOUT ExitCode=0:9"),
+        case(
+            "time limit",
+            "",
+            SOON,
+            vec![(SCRIPT, "CONT TERM", AT_LIMIT), (OTHERS, "", AT_LIMIT)],
+        )
+        .record("JobState=TIMEOUT ExitCode=0:9"),
         warned(),
     ];
     observe(&cluster, SBATCH, |job| slurm_record(&cluster, job), &cases);
@@ -256,15 +351,22 @@ fn slurm_cgroup_tells_the_first_process_and_kills_all() {
 
 #[test]
 fn slurm_pgid_reaches_the_process_group_only() {
-    let options = Options::new(Scheduler::Slurm).nodes(1).with("--slurm-proctrack", "pgid");
-    let Some(cluster) = Cluster::start_or_skip("signals of Slurm (pgid)", &options) else { return };
-    let cases = [
-        case("scancel", "", "scancel JOB", vec![
+    let options = Options::new(Scheduler::Slurm)
+        .nodes(1)
+        .with("--slurm-proctrack", "pgid");
+    let Some(cluster) = Cluster::start_or_skip("signals of Slurm (pgid)", &options) else {
+        return;
+    };
+    let cases = [case(
+        "scancel",
+        "",
+        "scancel JOB",
+        vec![
             (&["script", "child"], "CONT TERM", AFTER_GRACE),
             (&["group", "session", "daemon"], "", LIVES),
-        ])
-        .record("JobState=CANCELLED ExitCode=0:9"),
-    ];
+        ],
+    )
+    .record("JobState=CANCELLED ExitCode=0:9")];
     observe(&cluster, SBATCH, |job| slurm_record(&cluster, job), &cases);
 }
 
@@ -273,8 +375,10 @@ const SOON: &str = "scontrol update jobid=JOB EndTime=$(date -d '+3 sec' +%FT%T)
 
 /// The warning comes up to a minute earlier than asked for: here at once.
 fn warned() -> Case {
-    case("--signal=B:USR1@60", "--time=1 --signal=B:USR1@60", "true", vec![
-        (SCRIPT, "CONT USR1", LIVES),
-        (OTHERS, "", LIVES),
-    ])
+    case(
+        "--signal=B:USR1@60",
+        "--time=1 --signal=B:USR1@60",
+        "true",
+        vec![(SCRIPT, "CONT USR1", LIVES), (OTHERS, "", LIVES)],
+    )
 }

@@ -16,6 +16,8 @@ htcondor_files() {
     "RANK = 0" "RUNBENCHMARKS = False" "BASE_CGROUP =" "NEGOTIATOR_INTERVAL = 2" "NEGOTIATOR_MIN_INTERVAL = 1" \
     "NEGOTIATOR_CYCLE_DELAY = 1" "SCHEDD_INTERVAL = 2" "SCHEDD_MIN_INTERVAL = 1" "UPDATE_INTERVAL = 5" \
     "UPDATE_OFFSET = 0" >"$root/50-cluster.config"
+  # By default each job has a /tmp of its own, which would hide a shared folder that lies there.
+  case $DIR in /tmp/* | /var/tmp/*) echo "MOUNT_UNDER_SCRATCH =" >>"$root/50-cluster.config" ;; esac
 }
 
 # What passwd and group of the nodes begin with.
