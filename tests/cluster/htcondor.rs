@@ -1,9 +1,9 @@
-//! HTCondor, whose jobs are described by files and kept by their owner until told otherwise.
+//! `HTCondor`, whose jobs are described by files and kept by their owner until told otherwise.
 
 use std::fs;
 
 use super::harness::{Cluster, HEAD, Options, ROOT, Scheduler, USER_A, wait_until};
-use super::signals::{AFTER_GRACE, AT_ONCE, Case, LIVES, case, observe};
+use super::signals::{AFTER_GRACE, Case, LIVES, case, observe};
 
 #[test]
 fn htcondor_runs_jobs_and_records_their_status() {
@@ -32,7 +32,7 @@ fn htcondor_runs_jobs_and_records_their_status() {
     }
     let records = "condor_history -autoformat ProcId ExitCode | sort -n";
     wait_until("all jobs are on record", || {
-        cluster.shell(USER_A, HEAD, records) == (0..8).map(|task| format!("{task} {task}\n")).collect::<String>()
+        cluster.shell(USER_A, HEAD, records) == "0 0\n1 1\n2 2\n3 3\n4 4\n5 5\n6 6\n7 7\n"
     });
 }
 
@@ -73,12 +73,6 @@ fn htcondor_tells_the_first_process_and_kills_all() {
             vec![(ALL, "CONT stopped", LIVES)],
         )
         .later("condor_continue JOB"),
-        case(
-            "condor_rm -forcex after condor_rm",
-            "",
-            "condor_rm JOB; sleep 1; condor_rm -forcex JOB",
-            vec![(SCRIPT, "TERM", AT_ONCE), (OTHERS, "", AT_ONCE)],
-        ),
     ];
     let record = |job: &str| {
         let line = format!("condor_q {job} -autoformat JobStatus; condor_history {job} -autoformat JobStatus");

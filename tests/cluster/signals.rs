@@ -11,7 +11,7 @@ const QSUB: &str = "qsub -terse -j y -o /dev/null";
 const SBATCH: &str = "sbatch --parsable -o /dev/null";
 /// How a process that was not warned, or did not listen, is killed: `notify`, `KillWait` (5 s each).
 pub(crate) const AFTER_GRACE: Option<Range<f64>> = Some(3.5..9.0);
-pub(crate) const AT_ONCE: Option<Range<f64>> = Some(-1.0..2.5);
+const AT_ONCE: Option<Range<f64>> = Some(-1.0..2.5);
 /// Still runs at the end.
 pub(crate) const LIVES: Option<Range<f64>> = None;
 
