@@ -24,8 +24,15 @@ PATIENCE=30
 
 die() { echo "cluster: $*" >&2; exit 1; }
 
-# Becomes root: namespaces, mounts and device-less network interfaces need it.
-need_root() { [ "$(id -u)" = 0 ] || exec sudo -- "$0" "$@"; }
+# Becomes root: namespaces, mounts and network interfaces need it. Begins the script anew, from
+# where it was called, for paths among its arguments may be relative.
+need_root() {
+  [ "$(id -u)" != 0 ] || return 0
+  cd "${called_from:-.}"
+  exec sudo --preserve-env=HPCVM_TEST_CACHE -- "$SELF" "$@"
+}
+SELF=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+SELF=${SELF%/lib}/${0##*/}
 
 # Reads the configuration of the cluster in folder $1.
 load() {
