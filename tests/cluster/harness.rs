@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -29,7 +29,42 @@ pub(crate) enum Scheduler {
     Both,
     /// Slurm with the PBS commands.
     Pbs,
+    /// On nodes whose root is another Debian.
+    HtCondor,
 }
+
+impl Scheduler {
+    /// As `ci/cluster/start` calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::GridEngine => "gridengine",
+            Self::Slurm => "slurm",
+            Self::Both => "both",
+            Self::Pbs => "pbs",
+            Self::HtCondor => "htcondor",
+        }
+    }
+
+    /// Why it cannot be started on this host, if so.
+    fn missing(self) -> Option<&'static str> {
+        let needed: &[PathBuf] = match self {
+            Self::GridEngine => &[GRID_ENGINE.into()],
+            Self::Slurm => &[SLURM.into()],
+            Self::Both => &[GRID_ENGINE.into(), SLURM.into()],
+            Self::Pbs => &[SLURM.into(), cache().join("packages/slurm-wlm-torque")],
+            Self::HtCondor => &[cache().join("packages/htcondor")],
+        };
+        let there = needed.iter().all(|path| path.exists());
+        let why = match self {
+            Self::HtCondor => "HTCondor is not there: run ci/cluster/install --htcondor",
+            _ => "the schedulers are not installed: run ci/cluster/install",
+        };
+        (!there).then_some(why)
+    }
+}
+
+const GRID_ENGINE: &str = "/usr/lib/gridengine/sge_qmaster";
+const SLURM: &str = "/usr/sbin/slurmctld";
 
 /// What a cluster is like.
 #[derive(Clone, Debug)]
@@ -81,15 +116,8 @@ impl Cluster {
             skip(test, "needs root to make a simulated cluster");
             return None;
         }
-        let missing = match options.scheduler {
-            Scheduler::GridEngine => !Path::new("/usr/lib/gridengine/sge_qmaster").exists(),
-            Scheduler::Slurm | Scheduler::Pbs => !Path::new("/usr/sbin/slurmctld").exists(),
-            Scheduler::Both => {
-                !Path::new("/usr/lib/gridengine/sge_qmaster").exists() || !Path::new("/usr/sbin/slurmctld").exists()
-            }
-        };
-        if missing {
-            skip(test, "the schedulers are not installed: run ci/cluster/install");
+        if let Some(why) = options.scheduler.missing() {
+            skip(test, why);
             return None;
         }
         Some(Self::start(options))
@@ -98,17 +126,11 @@ impl Cluster {
     /// Starts a cluster and waits until all its nodes take jobs.
     pub(crate) fn start(options: &Options) -> Self {
         let folder = tempfile::Builder::new().prefix("hpcvm-cluster-").tempdir().unwrap();
-        let scheduler = match options.scheduler {
-            Scheduler::GridEngine => "gridengine",
-            Scheduler::Slurm => "slurm",
-            Scheduler::Both => "both",
-            Scheduler::Pbs => "pbs",
-        };
         let mut process = script("start")
             .arg("--tether")
             .arg("--folder")
             .arg(folder.path())
-            .args(["--scheduler", scheduler])
+            .args(["--scheduler", options.scheduler.name()])
             .args(["--nodes", &options.nodes.to_string()])
             .args(["--slots", &options.slots.to_string()])
             .args(&options.arguments)
@@ -144,7 +166,6 @@ impl Cluster {
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let owner = fs::metadata(self.home(user)).unwrap();
-        use std::os::unix::fs::MetadataExt;
         std::os::unix::fs::lchown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
         path
     }
@@ -242,9 +263,13 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Says that a test cannot be made here; ci/test prints these lines at its end.
 fn skip(test: &str, why: &str) {
     eprintln!("skipped {test}: {why}");
-    let default = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache");
-    let cache = std::env::var_os("HPCVM_TEST_CACHE").map_or(default, PathBuf::from);
-    fs::create_dir_all(&cache).unwrap();
-    let list = File::options().append(true).create(true).open(cache.join("skipped"));
+    fs::create_dir_all(cache()).unwrap();
+    let list = File::options().append(true).create(true).open(cache().join("skipped"));
     writeln!(list.unwrap(), "{test}: {why}").unwrap();
+}
+
+/// What test runs share and keep, `ci/cluster/install` among them.
+fn cache() -> PathBuf {
+    let default = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache");
+    std::env::var_os("HPCVM_TEST_CACHE").map_or(default, PathBuf::from)
 }

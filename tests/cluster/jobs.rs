@@ -86,14 +86,17 @@ fn nodes_share_homes_and_nothing_else() {
 }
 
 #[test]
-fn an_ordinary_user_runs_qemu_on_a_node() {
+fn an_ordinary_user_runs_qemu_and_hpcvm_on_a_node() {
     let options = Options::new(Scheduler::Slurm).nodes(1);
-    let Some(cluster) = Cluster::start_or_skip("an_ordinary_user_runs_qemu_on_a_node", &options) else {
+    let Some(cluster) = Cluster::start_or_skip("an_ordinary_user_runs_qemu_and_hpcvm_on_a_node", &options) else {
         return;
     };
     let line = "timeout 20 qemu-system-i386 -accel tcg -nographic -monitor none -serial stdio -net none \
                 < /dev/null | grep -m 1 -o SeaBIOS";
     assert_eq!(cluster.shell(USER_B, "node1", line), "SeaBIOS\n");
+    let hpcvm = cluster.install(env!("CARGO_BIN_EXE_hpcvm").as_ref());
+    let said = cluster.exec_as(USER_B, "node1", [hpcvm.as_os_str(), "--version".as_ref()]);
+    assert!(text(&said.stdout).starts_with("hpcvm "), "{said:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! What is seen here about signals stands in docs/cluster.md.
 
 mod harness;
+mod htcondor;
 mod jobs;
 mod nodes;
 mod observe;

@@ -27,7 +27,6 @@ fn jobs_of_a_node_that_lost_power_run_elsewhere() {
         !nodes("gridengine.nodes").is_empty() && !nodes("slurm.nodes").is_empty()
     });
     let slurm_on = nodes("slurm.nodes")[0].clone();
-    let other = if slurm_on == "node1" { "node2" } else { "node1" };
 
     // Both lose their node: Grid Engine's first, for it may only run on node1 and so waits for it.
     cluster.crash("node1");
@@ -56,7 +55,6 @@ fn jobs_of_a_node_that_lost_power_run_elsewhere() {
     wait_until("Grid Engine starts the job again", || {
         nodes("gridengine.nodes").len() == 2
     });
-    let _ = other;
 }
 
 /// Processes of this host that belong to the cluster in `folder`: its mounts are before their eyes.

@@ -56,7 +56,7 @@ pub(crate) fn now() -> f64 {
 
 impl Probe {
     /// Submits the probe with `submit`, a command line that ends before the job script and prints the
-    /// job's name, and waits until all its processes run.
+    /// job's name.
     pub(crate) fn submit(cluster: &Cluster, name: &str, submit: &str) -> Self {
         let probe = cluster.path().join("probe.pl");
         if !probe.exists() {

@@ -10,13 +10,13 @@ use super::observe::{Probe, ROLES, now};
 const QSUB: &str = "qsub -terse -j y -o /dev/null";
 const SBATCH: &str = "sbatch --parsable -o /dev/null";
 /// How a process that was not warned, or did not listen, is killed: `notify`, `KillWait` (5 s each).
-const AFTER_GRACE: Option<Range<f64>> = Some(3.5..9.0);
+pub(crate) const AFTER_GRACE: Option<Range<f64>> = Some(3.5..9.0);
 const AT_ONCE: Option<Range<f64>> = Some(-1.0..2.5);
 /// Still runs at the end.
-const LIVES: Option<Range<f64>> = None;
+pub(crate) const LIVES: Option<Range<f64>> = None;
 
 /// What is done to one job, and what its processes must have seen.
-struct Case {
+pub(crate) struct Case {
     name: &'static str,
     submit: &'static str,
     /// What root does on the head once the job runs; nothing means that the job's limits do it.
@@ -29,9 +29,9 @@ struct Case {
 }
 
 /// Roles; the kinds of their signals, sorted; seconds from the action after which they are killed.
-type Expected = (&'static [&'static str], &'static str, Option<Range<f64>>);
+pub(crate) type Expected = (&'static [&'static str], &'static str, Option<Range<f64>>);
 
-fn case(name: &'static str, submit: &'static str, action: &'static str, expected: Vec<Expected>) -> Case {
+pub(crate) fn case(name: &'static str, submit: &'static str, action: &'static str, expected: Vec<Expected>) -> Case {
     Case {
         name,
         submit,
@@ -43,19 +43,19 @@ fn case(name: &'static str, submit: &'static str, action: &'static str, expected
 }
 
 impl Case {
-    fn later(mut self, line: &'static str) -> Self {
+    pub(crate) fn later(mut self, line: &'static str) -> Self {
         self.later = line;
         self
     }
 
-    fn record(mut self, record: &'static str) -> Self {
+    pub(crate) fn record(mut self, record: &'static str) -> Self {
         self.record = record;
         self
     }
 }
 
 /// Makes all cases side by side, prints what was seen, and compares.
-fn observe(cluster: &Cluster, submit: &str, records: impl Fn(&str) -> String, cases: &[Case]) {
+pub(crate) fn observe(cluster: &Cluster, submit: &str, records: impl Fn(&str) -> String, cases: &[Case]) {
     let probes: Vec<_> = cases
         .iter()
         .enumerate()

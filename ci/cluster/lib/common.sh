@@ -12,6 +12,8 @@
 
 # Where ci/cluster/install unpacks slurm-wlm-torque.
 PBS_PACKAGE=${HPCVM_TEST_CACHE:-$PWD/target/test-cache}/packages/slurm-wlm-torque
+# Where ci/cluster/install --htcondor makes a Debian with HTCondor.
+HTCONDOR_TREE=${HPCVM_TEST_CACHE:-$PWD/target/test-cache}/packages/htcondor
 GRIDENGINE_LIB=/usr/lib/gridengine
 # Users that only the nodes know.
 TEST_USERS=(hpcvm-test-a hpcvm-test-b)
@@ -22,8 +24,15 @@ PATIENCE=30
 
 die() { echo "cluster: $*" >&2; exit 1; }
 
-# Becomes root: namespaces, mounts and device-less network interfaces need it.
-need_root() { [ "$(id -u)" = 0 ] || exec sudo -- "$0" "$@"; }
+# Becomes root: namespaces, mounts and network interfaces need it. Begins the script anew, from
+# where it was called, for paths among its arguments may be relative.
+need_root() {
+  [ "$(id -u)" != 0 ] || return 0
+  cd "${called_from:-.}"
+  exec sudo --preserve-env=HPCVM_TEST_CACHE -- "$SELF" "$@"
+}
+SELF=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+SELF=${SELF%/lib}/${0##*/}
 
 # Reads the configuration of the cluster in folder $1.
 load() {
@@ -82,7 +91,8 @@ on() {
 }
 
 has_gridengine() { [ "$SCHEDULER" = gridengine ] || [ "$SCHEDULER" = both ]; }
-has_slurm() { [ "$SCHEDULER" != gridengine ] && [ "$SCHEDULER" != none ]; }
+has_slurm() { [ "$SCHEDULER" = slurm ] || [ "$SCHEDULER" = pbs ] || [ "$SCHEDULER" = both ]; }
+has_htcondor() { [ "$SCHEDULER" = htcondor ]; }
 
 # What commands of Grid Engine need in their environment.
 gridengine_environment() {

@@ -70,10 +70,10 @@ gridengine_spool() {
 
 # Starts the head's daemon, or that of another node.
 gridengine_daemon() {
+  local log=$DIR/log/gridengine-$1.log daemon=sge_execd
+  [ "$1" != head ] || daemon=sge_qmaster
   gridengine_environment
-  if [ "$1" = head ]; then on head "$GRIDENGINE_LIB/sge_qmaster"; else
-    on "$1" "$GRIDENGINE_LIB/sge_execd"
-  fi >>"$DIR/log/gridengine-$1.log" 2>&1
+  on "$1" "$GRIDENGINE_LIB/$daemon" >>"$log" 2>&1 || die "$daemon does not start on $1: $(tail -n 1 "$log")"
 }
 
 qconf_answers() { on head qconf -sh >/dev/null 2>&1; }

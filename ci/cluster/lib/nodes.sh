@@ -9,7 +9,7 @@ write_etc() {
     for number in $(seq "$NODES"); do echo "$NETWORK.$number node$number"; done
   } >"$DIR/etc/hosts"
   sed -E 's/^(passwd|group|shadow|gshadow|hosts):.*/\1: files/' /etc/nsswitch.conf >"$DIR/etc/nsswitch.conf"
-  cp /etc/passwd /etc/group "$DIR/etc/"
+  if has_htcondor; then htcondor_etc; else cp /etc/passwd /etc/group "$DIR/etc/"; fi
   local id=61000 user
   for user in "${TEST_USERS[@]}"; do
     id=$((id + 1))
@@ -87,10 +87,15 @@ boot() {
 is_up() { pid_of "$1" >/dev/null; }
 
 # Makes a control group for the cluster where Slurm is to follow processes by it; prints its path.
+# Groups of clusters that nobody stopped are removed: the process of their network is in them no longer.
 make_freezer() {
-  local root
+  local root old
   root=$(awk '$3 == "cgroup" && $4 ~ /(^|,)freezer(,|$)/ { print $2; exit }' /proc/mounts)
   [ -n "$root" ] || die "--slurm-proctrack cgroup needs the freezer controller of cgroup v1, and this host has not mounted it"
+  for old in "$root"/hpcvm-cluster-*/; do
+    [ -n "$(find "$old" -maxdepth 0 -mmin +1 2>/dev/null)" ] && [ -z "$(cat "$old/cgroup.procs" 2>/dev/null)" ] || continue
+    find "$old" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  done
   mktemp -d "$root/hpcvm-cluster-XXXXXXXX"
 }
 

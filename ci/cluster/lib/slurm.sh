@@ -28,13 +28,15 @@ slurm_files() {
 
 # Starts the head's daemons, or that of another node.
 slurm_daemon() {
+  local log=$DIR/log/slurm-$1.log
   if [ "$1" = head ]; then
     on head munged --force --key-file="$DIR/slurm/key/munge.key" --socket=/run/munge/munge.socket.2 \
-      --pid-file=/run/munged.pid --seed-file=/run/munged.seed --log-file="$DIR/log/munged.log"
-    on head slurmctld
+      --pid-file=/run/munged.pid --seed-file=/run/munged.seed --log-file="$DIR/log/munged.log" >>"$log" 2>&1 ||
+      die "munged does not start: $(tail -n 1 "$log")"
+    on head slurmctld >>"$log" 2>&1 || die "slurmctld does not start: $(tail -n 2 "$log" | paste -sd ' ')"
   else
-    on "$1" slurmd
-  fi >>"$DIR/log/slurm-$1.log" 2>&1
+    on "$1" slurmd >>"$log" 2>&1 || die "slurmd does not start on $1: $(tail -n 2 "$log" | paste -sd ' ')"
+  fi
 }
 
 slurm_start() {
