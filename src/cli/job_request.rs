@@ -10,10 +10,11 @@ use crate::diagnostic::{Blame, Problem};
 use crate::hypervisor::accelerator::Accelerator;
 use crate::image::StoredImage;
 use crate::image::verify::verify;
+use crate::launch::slot::SlotStatus;
 use crate::launch::{BootImage, Input, LaunchRequest};
 use crate::scheduler::{
     self, AcceleratorKind, Client, Given, ImageReference, JobFile, JobScript, JobText, Kind, Plausibility,
-    SchedulerError, Submission, Tasks, VmSpec, Wish, Wrapper,
+    SchedulerError, Stage, Submission, Tasks, VmSpec, Wish, Wrapper,
 };
 use crate::units::Bytes;
 
@@ -61,6 +62,21 @@ pub struct JobArgs {
     /// How often a task may be tried on another node after its node failed it
     #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u32).range(..=100))]
     retries: u32,
+    /// Whether nodes get a copy of the image: auto (where the store is another machine's), always or never
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    stage: Stage,
+    /// Folder of each node's own disk, for copies of images
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HPCVM_NODE_CACHE",
+        hide_env_values = true,
+        default_value = "/var/tmp"
+    )]
+    node_cache: PathBuf,
+    /// Of several VMs in a slot, one success is enough for the exit status 0
+    #[arg(long)]
+    any_success: bool,
     /// Folder with the site's own wrapper templates
     #[arg(long, value_name = "DIR", env = "HPCVM_TEMPLATES", hide_env_values = true)]
     templates: Option<PathBuf>,
@@ -129,6 +145,9 @@ pub(super) struct JobPlan {
     request: LaunchRequest,
     accelerator: Option<AcceleratorKind>,
     vms_per_slot: u32,
+    stage: Stage,
+    node_scratch: PathBuf,
+    slot_status: SlotStatus,
     folder: PathBuf,
 }
 
@@ -202,6 +221,13 @@ pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobP
             accelerator::Wanted::Tcg => Some(AcceleratorKind::Tcg),
         },
         vms_per_slot: args.vms_per_slot,
+        stage: args.stage,
+        node_scratch: args.node_cache.clone(),
+        slot_status: if args.any_success {
+            SlotStatus::AnySuccess
+        } else {
+            SlotStatus::FirstFailure
+        },
         folder,
     })
 }
@@ -351,6 +377,9 @@ impl JobPlan {
             folder: JobText::from(&self.folder),
             vms_per_slot: self.vms_per_slot,
             retries: self.submission.retries,
+            stage: self.stage,
+            node_scratch: JobText::from(&self.node_scratch),
+            slot_status: self.slot_status,
             vm: VmSpec::of(&request, self.accelerator),
         }
     }

@@ -4,15 +4,19 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use super::{CliError, Context, Exit, accelerator, run, slot_signals};
 use crate::diagnostic::{Blame, Problem};
 use crate::durable::WriteError;
 use crate::exec::{Invocation, Runner};
 use crate::image::StoredImage;
-use crate::launch::slot::{SlotVm, VmEnd, launch_together, table};
-use crate::launch::{self, BootImage, LaunchRequest, Streams};
-use crate::scheduler::{JobFile, JobFolder, Kind, NODE_FAILED, Retry, Slot, TaskStatus};
+use crate::launch::slot::{self, Admission, SlotVm, VmEnd};
+use crate::launch::stage::{NodeCache, Staged, find_cache, is_remote};
+use crate::launch::{self, BootImage, Interrupt, LaunchRequest, Streams};
+use crate::scheduler::{JobFile, JobFolder, Kind, NODE_FAILED, Retry, Slot, Stage, TaskStatus};
+use crate::timing::{Phase, Timeline};
 
 /// Arguments of `hpcvm launch`.
 #[derive(Debug, clap::Args)]
@@ -88,16 +92,24 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         folder: JobFolder::of(&args.job_file),
         job,
     };
-    let ends = launcher
-        .vms()
-        .and_then(|vms| Ok(launch_together(&context.host, vms, interrupts)?));
+    let ends = launcher.launch(interrupts);
     launcher.end(&ends)
 }
 
 impl Launcher<'_> {
-    /// What each VM of the slot is.
-    fn vms(&self) -> Result<Vec<SlotVm>, CliError> {
+    fn launch(&self, interrupts: Receiver<Interrupt>) -> Result<Vec<VmEnd>, CliError> {
+        let begun = Instant::now();
         let image = self.image()?;
+        let cache = self.cache()?;
+        let staged = self.stage(&image, cache.as_ref())?;
+        let image = staged.as_ref().map_or(&image, |staged| &staged.image);
+        let vms = self.vms(image, begun)?;
+        let admission = cache.as_ref().and_then(admission);
+        Ok(slot::run(&self.context.host, vms, admission.as_ref(), interrupts)?)
+    }
+
+    /// What each VM of the slot is.
+    fn vms(&self, image: &StoredImage, begun: Instant) -> Result<Vec<SlotVm>, CliError> {
         let accelerator = match self.job.vm.accelerator {
             Some(kind) => kind.into(),
             None => accelerator::choose(self.context, accelerator::Wanted::Auto, image.manifest.architecture)?,
@@ -108,15 +120,53 @@ impl Launcher<'_> {
         if reaped > 0 {
             tracing::info!(folders = reaped, "removed what killed launches had left");
         }
-        let request = self.job.vm.request(BootImage::from(&image), accelerator, scratch);
+        let request = self.job.vm.request(BootImage::from(image), accelerator, scratch);
         (0..self.job.vms_per_slot)
             .map(|index| {
+                let mut timeline = Timeline::since(begun);
+                timeline.mark(Phase::Checked);
                 Ok(SlotVm {
                     streams: self.streams(index)?,
                     request: self.request(&request, index),
+                    timeline,
                 })
             })
             .collect()
+    }
+
+    /// The node's cache of images; without one that can be used, the store itself does.
+    fn cache(&self) -> Result<Option<NodeCache>, CliError> {
+        let records = self.context.places.cache.join("nodes");
+        match find_cache(&records, &node(), &self.job.node_scratch.path()) {
+            Ok(cache) => Ok(Some(cache)),
+            Err(error) if error.concerns_the_cache_only() && self.job.stage != Stage::Always => {
+                tracing::info!(%error, "there is no cache on this node");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The image in the node's cache, where it is to be there.
+    fn stage(&self, image: &StoredImage, cache: Option<&NodeCache>) -> Result<Option<Staged>, CliError> {
+        let is_wanted = match self.job.stage {
+            Stage::Auto => is_remote(&image.folder),
+            Stage::Always => true,
+            Stage::Never => false,
+        };
+        let Some(cache) = cache.filter(|_| is_wanted) else {
+            return Ok(None);
+        };
+        match cache.stage(image, None) {
+            Ok(staged) => Ok(Some(staged)),
+            Err(error) if error.concerns_the_cache_only() && self.job.stage == Stage::Auto => {
+                self.context
+                    .ui
+                    .note(&format!("using the image where the store has it: {error}"));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The image, if the node has it and it is the one that was meant.
@@ -209,17 +259,21 @@ impl Launcher<'_> {
 
     /// Tells how the slot ended: to people, to the job's folder, to the scheduler.
     fn end(&self, ends: &Result<Vec<VmEnd>, CliError>) -> Result<Exit, CliError> {
-        let (statuses, error) = match ends {
-            Ok(ends) => (self.tell(ends), None),
-            Err(error) => (Vec::new(), Some(error.clone())),
+        let (vms, mut status, blame) = match ends {
+            Ok(ends) => {
+                self.tell(ends);
+                let statuses: Vec<u8> = ends.iter().map(|end| run::exit_of(&end.result).code()).collect();
+                let decisive = self.job.slot_status.decisive(ends);
+                let error = decisive.and_then(|index| ends[index].result.as_ref().err());
+                let status = decisive.map_or(0, |index| statuses[index]);
+                (statuses, status, error.map(Problem::blame))
+            }
+            Err(error) => (Vec::new(), error.exit().code(), Some(error.blame)),
         };
-        let first = statuses.iter().map(|(status, _)| *status).find(|&status| status != 0);
-        let mut status = error.as_ref().map_or(first.unwrap_or(0), |error| error.exit().code());
-        let blames = statuses.iter().filter_map(|(_, blame)| *blame);
-        let blame = error
-            .as_ref()
-            .map(|error| error.blame)
-            .or(blames.max_by_key(|blame| *blame == Blame::Host));
+        let error = ends.as_ref().err();
+        if let Some(error) = error {
+            super::program::report(&self.context.ui, error);
+        }
         if blame == Some(Blame::Host) {
             status = self.elsewhere()?.unwrap_or(status);
         }
@@ -227,36 +281,27 @@ impl Launcher<'_> {
             task: self.task(),
             status,
             node: node(),
-            vms: statuses.iter().map(|(status, _)| *status).collect(),
-            error: error.as_ref().map(|error| format!("{}: {}", error.code, error.message)),
+            vms,
+            error: error.map(|error| format!("{}: {}", error.code, error.message)),
         });
         if let Err(error) = kept {
             tracing::warn!(%error, "hpcvm ps will not know how this task ended");
         }
-        if let Some(error) = error {
-            super::program::report(&self.context.ui, &error);
-        }
         Ok(Exit::Job(status))
     }
 
-    /// Each VM's exit status, and whose fault it was if it was not the job's own.
-    fn tell(&self, ends: &[VmEnd]) -> Vec<(u8, Option<Blame>)> {
-        let mut rows = Vec::new();
-        let mut statuses = Vec::new();
-        for end in ends {
-            let status = run::exit_of(&end.result).code();
-            let problem = end.result.as_ref().err();
-            rows.push((status, end.took, problem.map(ToString::to_string)));
-            statuses.push((status, problem.map(Problem::blame)));
-        }
-        if let [only] = ends {
-            if let Err(error) = &only.result {
-                self.context.ui.complain(&format!("error[{}]: {error}\n", error.code()));
+    /// Of one VM only what went wrong, of several how each ended.
+    fn tell(&self, ends: &[VmEnd]) {
+        match ends {
+            [VmEnd { result: Ok(_), .. }] => {}
+            [VmEnd { result: Err(error), .. }] => {
+                let help = error.help().map_or(String::new(), |help| format!("  help: {help}\n"));
+                self.context
+                    .ui
+                    .complain(&format!("error[{}]: {error}\n{help}", error.code()));
             }
-        } else {
-            self.context.ui.complain(&table(&rows));
+            ends => self.context.ui.complain(&slot::table(ends)),
         }
-        statuses
     }
 
     /// Asks the scheduler to try this task on another node, if it has not been tried often enough;
@@ -304,6 +349,18 @@ impl Launcher<'_> {
         let invocation = meant.fold(invocation, |invocation, (name, value)| invocation.env(name, value));
         if let Err(error) = self.context.host.run(&invocation) {
             self.context.ui.complain(&format!("hpcvm: {error}\n"));
+        }
+    }
+}
+
+/// Boots in turn: one for each processor of the node.
+fn admission(cache: &NodeCache) -> Option<Admission> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    match Admission::new(&cache.root().join("boots"), processors) {
+        Ok(admission) => Some(admission),
+        Err(error) => {
+            tracing::warn!(%error, "boots are not admitted in turn");
+            None
         }
     }
 }

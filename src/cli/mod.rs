@@ -20,6 +20,7 @@ mod job_request;
 mod kill;
 mod launch;
 mod local_queue;
+mod log;
 mod man;
 mod places;
 mod program;

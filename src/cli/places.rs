@@ -15,6 +15,8 @@ pub struct Places {
     pub cache: PathBuf,
     /// What is known of submitted jobs.
     pub state: PathBuf,
+    /// The timing log: kept until it is removed.
+    pub log: PathBuf,
     /// What lives no longer than one command: `TMPDIR`, or `/tmp`.
     pub scratch: PathBuf,
 }
@@ -55,6 +57,7 @@ impl Places {
             store: store.map_or_else(|| base("XDG_DATA_HOME", ".local/share"), Ok)?,
             cache: cache.map_or_else(|| base("XDG_CACHE_HOME", ".cache"), Ok)?,
             state: base("XDG_STATE_HOME", ".local/state")?,
+            log: base("XDG_STATE_HOME", ".local/state")?.join("log"),
             scratch,
         })
     }

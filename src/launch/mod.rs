@@ -13,6 +13,7 @@ mod request;
 mod scratch;
 mod session;
 pub mod slot;
+pub mod stage;
 mod streams;
 mod verdict;
 

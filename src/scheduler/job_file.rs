@@ -19,6 +19,7 @@ use super::tasks::Tasks;
 use crate::diagnostic::{Blame, Problem};
 use crate::digest::Digest;
 use crate::durable::{self, WriteError};
+use crate::launch::slot::SlotStatus;
 
 /// The version written, and the newest read.
 const VERSION: u32 = 1;
@@ -47,8 +48,29 @@ pub struct JobFile {
     pub vms_per_slot: u32,
     /// How often a task may be tried again after its node failed it.
     pub retries: u32,
+    /// Whether images are copied to the node.
+    #[serde(default)]
+    pub stage: Stage,
+    /// The folder of the node's own disk in which images are kept.
+    pub node_scratch: JobText,
+    /// What the slot's exit status is made of.
+    #[serde(default)]
+    pub slot_status: SlotStatus,
     /// What each VM is.
     pub vm: VmSpec,
+}
+
+/// Whether a node gets a copy of the image, which its slots then share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Where the store is another machine's
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never: slots read the store itself
+    Never,
 }
 
 /// An image by its digest: a name may come to mean another one while the job waits.

@@ -22,6 +22,9 @@ pub(crate) fn job_file() -> JobFile {
         folder: JobText::from("/home/u/work"),
         vms_per_slot: 4,
         retries: 2,
+        stage: Stage::Auto,
+        node_scratch: JobText::from("/var/tmp"),
+        slot_status: SlotStatus::FirstFailure,
         vm: VmSpec {
             cpus: 1,
             memory: Bytes::mebibytes(256),

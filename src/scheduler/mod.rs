@@ -34,7 +34,7 @@ pub use client::Client;
 pub use detect::{Found, choose, detect};
 pub use error::SchedulerError;
 pub use interface::{Call, JobId, Meaning, NODE_FAILED, Retry, Scheduler, Signs};
-pub use job_file::{ImageReference, JobFile, JobFileError};
+pub use job_file::{ImageReference, JobFile, JobFileError, Stage};
 pub use job_text::JobText;
 pub use job_vm::{AcceleratorKind, VmSpec};
 pub use kind::{Evidence, Kind};

@@ -70,9 +70,7 @@ fn a_task_that_takes_too_long_is_told_to_end() {
 #[test]
 fn held_jobs_wait_and_can_be_deleted() {
     let (folder, queue, _) = queued("#HPCVM -t 1-3", "true");
-    let held = queue
-        .add(&folder.path().join("wrapper"), folder.path(), true)
-        .unwrap();
+    let held = queue.add(&folder.path().join("wrapper"), folder.path(), true).unwrap();
     assert_eq!(queue.list().unwrap(), "2 1-3 held\n");
     queue.release(held.job).unwrap();
     assert_eq!(queue.list().unwrap(), "");
