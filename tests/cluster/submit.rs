@@ -96,7 +96,7 @@ fn arrays_run_their_vms_and_a_deleted_job_is_told() {
         site.cluster.write(
             USER_A,
             "job.sh",
-            "#!/bin/sh\n#$ -t 2-3 -N sum\n#SBATCH --array=2-3 --job-name=sum\n\
+            "#!/bin/sh\n#$ -t 2-3 -N gridengine\n#SBATCH --array=2-3 --job-name=slurm\n\
              echo $((HPCVM_TASK_ID + HPCVM_VM_INDEX)) \"$1\"; exit $HPCVM_VM_INDEX\n",
         );
         let odd = "a  'b' $HOME\n`id`";
@@ -114,7 +114,7 @@ fn arrays_run_their_vms_and_a_deleted_job_is_told() {
         assert_eq!(output.status.code(), Some(1), "{scheduler}: {}", text(&output.stderr));
         let job = text(&output.stdout).trim().to_owned();
         for (task, vm) in [(2, 0), (2, 1), (3, 0), (3, 1)] {
-            let said = site.file(&format!("sum.o{job}.{task}.vm{vm}"));
+            let said = site.file(&format!("{scheduler}.o{job}.{task}.vm{vm}"));
             assert_eq!(said, format!("{} {odd}\n", task + vm), "{scheduler} {task} {vm}");
         }
         // The scheduler may need a moment to let go of the last task.
@@ -122,13 +122,14 @@ fn arrays_run_their_vms_and_a_deleted_job_is_told() {
             site.said(&["ps", "--scheduler", scheduler, &job]).contains("2 failed")
         });
 
+        let name = format!("trap-{scheduler}");
         let trap = "trap 'echo told; exit 7' TERM; echo up; while :; do sleep 0.1; done";
         let line = [
             "submit",
             "--scheduler",
             scheduler,
             "--name",
-            "trap",
+            &name,
             "minimal-i386",
             "--",
             "sh",
@@ -136,12 +137,12 @@ fn arrays_run_their_vms_and_a_deleted_job_is_told() {
             trap,
         ];
         let job = site.said(&line).trim().to_owned();
-        wait_until("the job runs", || site.file(&format!("trap.o{job}")) == "up\n");
+        wait_until("the job runs", || site.file(&format!("{name}.o{job}")) == "up\n");
         site.said(&["kill", "--scheduler", scheduler, &job]);
         wait_until("the job has ended", || {
             site.said(&["ps", "--scheduler", scheduler, &job]).contains("1 with 7")
         });
-        assert_eq!(site.file(&format!("trap.o{job}")), "up\ntold\n", "{scheduler}");
+        assert_eq!(site.file(&format!("{name}.o{job}")), "up\ntold\n", "{scheduler}");
     }
 }
 
