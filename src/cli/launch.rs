@@ -275,7 +275,12 @@ impl Launcher<'_> {
             super::program::report(&self.context.ui, error);
         }
         if blame == Some(Blame::Host) {
-            status = self.elsewhere()?.unwrap_or(status);
+            let (asked, changed) = self.elsewhere()?;
+            status = changed.unwrap_or(status);
+            if asked {
+                // The task has not ended: another node tells how it does.
+                return Ok(Exit::Job(status));
+            }
         }
         let kept = self.folder.keep_status(&TaskStatus {
             task: self.task(),
@@ -304,40 +309,36 @@ impl Launcher<'_> {
         }
     }
 
-    /// Asks the scheduler to try this task on another node, if it has not been tried often enough;
-    /// the exit status that does it.
-    fn elsewhere(&self) -> Result<Option<u8>, CliError> {
+    /// Asks the scheduler to try this task on another node, if it has not been tried often enough:
+    /// whether it was asked, and the exit status that this takes.
+    fn elsewhere(&self) -> Result<(bool, Option<u8>), CliError> {
+        let retry = self.job.scheduler.scheduler().retry();
+        if retry == Retry::Never {
+            return Ok((false, None));
+        }
         if self.folder.count_try(self.task())? >= self.job.retries {
             self.context
                 .ui
                 .complain("hpcvm: the node failed the job, and it was tried often enough\n");
             // LSF would go on for ever on the status it was told to look for.
             let last = (self.job.scheduler == Kind::Lsf).then(|| Exit::Failed(Blame::Guest).code());
-            return Ok(last);
+            return Ok((false, last));
         }
-        let said = "hpcvm: the node failed the job: asking for another\n";
-        match self.job.scheduler.scheduler().retry() {
-            Retry::Never => Ok(None),
-            Retry::Asked => {
-                self.context.ui.complain(said);
-                Ok(Some(NODE_FAILED))
-            }
-            Retry::Exit(status) => {
-                self.context.ui.complain(said);
-                Ok(Some(status))
-            }
-            Retry::Command(words) => {
-                self.context.ui.complain(said);
-                self.requeue(words);
-                Ok(None)
-            }
-        }
+        self.context
+            .ui
+            .complain("hpcvm: the node failed the job: asking for another\n");
+        Ok(match retry {
+            Retry::Never => (false, None),
+            Retry::Asked => (true, Some(NODE_FAILED)),
+            Retry::Exit(status) => (true, Some(status)),
+            Retry::Command(words) => (self.requeue(words), None),
+        })
     }
 
-    /// Has the scheduler's command put this task back into the queue.
-    fn requeue(&self, words: &[&str]) {
+    /// Has the scheduler's command put this task back into the queue; whether it did.
+    fn requeue(&self, words: &[&str]) -> bool {
         let (Some((program, arguments)), Some(job)) = (words.split_first(), &self.slot.job) else {
-            return;
+            return false;
         };
         let task = self
             .slot
@@ -347,9 +348,11 @@ impl Launcher<'_> {
         let variables = self.context.environment.all();
         let meant = variables.iter().filter(|(name, _)| name == "SLURM_CONF");
         let invocation = meant.fold(invocation, |invocation, (name, value)| invocation.env(name, value));
-        if let Err(error) = self.context.host.run(&invocation) {
+        let asked = self.context.host.run(&invocation);
+        if let Err(error) = &asked {
             self.context.ui.complain(&format!("hpcvm: {error}\n"));
         }
+        asked.is_ok()
     }
 }
 

@@ -115,7 +115,12 @@ fn arrays_run_their_vms_and_a_deleted_job_is_told() {
         let job = text(&output.stdout).trim().to_owned();
         for (task, vm) in [(2, 0), (2, 1), (3, 0), (3, 1)] {
             let said = site.file(&format!("{scheduler}.o{job}.{task}.vm{vm}"));
-            assert_eq!(said, format!("{} {odd}\n", task + vm), "{scheduler} {task} {vm}");
+            let complaint = site.file(&format!("{scheduler}.e{job}.{task}"));
+            assert_eq!(
+                said,
+                format!("{} {odd}\n", task + vm),
+                "{scheduler} {task} {vm}: {complaint}"
+            );
         }
         // The scheduler may need a moment to let go of the last task.
         wait_until("both tasks have failed", || {
