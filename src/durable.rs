@@ -82,6 +82,24 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     })
 }
 
+/// Writes `bytes` to the file at `path`, whole or not at all, for the user alone (mode 0600 from
+/// its first moment).
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    let folder = folder_of(path);
+    let write = || -> io::Result<()> {
+        // What is made under a random name has mode 0600 already.
+        let mut temporary = tempfile::Builder::new().prefix(".hpcvm-").tempfile_in(folder)?;
+        temporary.write_all(bytes)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(path)?;
+        sync_folder(folder)
+    };
+    write().map_err(|source| WriteError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// A new folder for the user alone, beside `target`: a program can make a file in it that
 /// [`adopt`] then puts at `target`. It goes away with the value.
 pub fn scratch_beside(target: &Path) -> Result<TempDir, WriteError> {

@@ -26,6 +26,7 @@ pub mod recipe;
 pub mod remedy;
 pub mod report;
 pub mod rootfs;
+pub mod scheduler;
 pub mod sharedlibs;
 pub mod slim;
 pub mod timing;

@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
 use super::{
-    CliError, Context, Exit, bench, build, check, completions, doctor, image, log, man, run, scan, schema, test, libs,
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, log, man, run, scan, schema, test, libs, job_request, kill, launch, local_queue, ps, submit, wrapper,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
@@ -88,6 +88,18 @@ pub enum Verb {
     Build(build::Args),
     /// Run one job in a fresh VM of an image
     Run(Box<run::Args>),
+    /// Give a job, or an array of jobs, to a scheduler
+    Submit(Box<submit::Args>),
+    /// Print the script that `submit` would give to the scheduler
+    Wrapper(Box<job_request::JobArgs>),
+    /// List the jobs that were submitted, and how they stand
+    Ps(ps::Args),
+    /// Delete submitted jobs
+    Kill(kill::Args),
+    /// Run the VMs of one job slot: what a wrapper calls
+    Launch(launch::Args),
+    /// The queue of this machine, used where there is no scheduler
+    LocalQueue(local_queue::Args),
     /// Prove an image valid by its recipe's own commands, each in a fresh VM
     Test(test::Args),
     /// Look at the images of the store
@@ -122,6 +134,12 @@ impl Verb {
             Self::Plan(args) => build::run_plan(context, &args),
             Self::Build(args) => build::run(context, &args),
             Self::Run(args) => run::run(context, &args),
+            Self::Submit(args) => submit::run(context, &args),
+            Self::Wrapper(args) => wrapper::run(context, &args),
+            Self::Ps(args) => ps::run(context, &args),
+            Self::Kill(args) => kill::run(context, &args),
+            Self::Launch(args) => launch::run(context, &args),
+            Self::LocalQueue(args) => local_queue::run(context, &args),
             Self::Test(args) => test::run(context, &args),
             Self::Image(args) => image::run(context, args),
             Self::Libs(args) => libs::run(context, &args),

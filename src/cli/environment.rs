@@ -34,6 +34,15 @@ impl Environment {
         }
     }
 
+    /// All variables, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<(OsString, OsString)> {
+        self.variables
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
     /// The value of a variable; one that is set but empty counts as not set, as the XDG base
     /// directory specification and <https://no-color.org> ask for.
     #[must_use]

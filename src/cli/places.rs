@@ -13,6 +13,8 @@ pub struct Places {
     pub store: PathBuf,
     /// Packages and trees: can be fetched and made again.
     pub cache: PathBuf,
+    /// What is known of submitted jobs.
+    pub state: PathBuf,
     /// The timing log: kept until it is removed.
     pub log: PathBuf,
     /// What lives no longer than one command: `TMPDIR`, or `/tmp`.
@@ -54,6 +56,7 @@ impl Places {
         Ok(Self {
             store: store.map_or_else(|| base("XDG_DATA_HOME", ".local/share"), Ok)?,
             cache: cache.map_or_else(|| base("XDG_CACHE_HOME", ".cache"), Ok)?,
+            state: base("XDG_STATE_HOME", ".local/state")?,
             log: base("XDG_STATE_HOME", ".local/state")?.join("log"),
             scratch,
         })

@@ -20,10 +20,6 @@ use crate::timing::{Phase, Timeline};
 use crate::units::Bytes;
 
 /// Arguments of `hpcvm run`.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own on the command line"
-)]
 #[derive(Debug, clap::Args)]
 #[command(
     trailing_var_arg = true,
@@ -37,6 +33,22 @@ pub struct Args {
     /// The command and its arguments
     #[arg(required = true, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(super) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(super) options: JobOptions,
+    /// Print the hypervisor's command line and start nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print where the time went to standard error
+    #[arg(long)]
+    pub(super) timing: bool,
+    /// Write how it ended and where the time went to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+}
+
+/// What the VM and its job are given, however they are started.
+#[derive(Debug, clap::Args)]
+pub(super) struct JobOptions {
     /// Virtual processors [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(super) cpus: Option<u32>,
@@ -93,15 +105,6 @@ pub struct Args {
     /// Do not look beforehand whether a program of yours would find its libraries in the guest
     #[arg(long)]
     pub(super) no_scan: bool,
-    /// Print the hypervisor's command line and start nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// Print where the time went to standard error
-    #[arg(long)]
-    pub(super) timing: bool,
-    /// Write how it ended and where the time went to a file, as JSON
-    #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
 }
 
 /// Reads `90`, `90s`, `5m`, `1h 30m`.
@@ -123,14 +126,21 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let image = context.store().find(&args.image)?;
     image.check_lengths()?;
     let boot_image = BootImage::from(&image);
-    let accelerator = accelerator::choose(context, args.accel, boot_image.architecture)?;
-    let mut request = run_request::build(context, args, boot_image, &image.manifest.run, accelerator)?;
-    run_libraries::attach(context, &image, &args.libraries, &mut request)?;
+    let accelerator = accelerator::choose(context, args.options.accel, boot_image.architecture)?;
+    let mut request = run_request::build(
+        context,
+        &args.options,
+        args.command.clone(),
+        boot_image,
+        &image.manifest.run,
+        accelerator,
+    )?;
+    run_libraries::attach(context, &image, &args.options.libraries, &mut request)?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);
     }
-    if !args.no_scan {
+    if !args.options.no_scan {
         run_scan::check(context, &image, &request)?;
     }
     let reaped = launch::reap(&request.scratch_parent);
@@ -148,36 +158,33 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     let end = end(context, result);
     run_advice::tell(context, &remedies);
-    end
+    Ok(end)
 }
 
 /// The exit status of a launch; errors of the launch itself are told.
-fn end(context: &Context, result: Result<Outcome, LaunchError>) -> Result<Exit, CliError> {
-    let error = match result {
-        Ok(Outcome {
-            ending: Ending::Exited(status),
-            ..
-        }) => return Ok(Exit::Job(status)),
-        Ok(Outcome {
-            ending: Ending::Killed(signal),
-            ..
-        }) => return Ok(Exit::Signal(signal)),
-        Ok(Outcome {
-            ending: Ending::NotStarted(_),
-            ..
-        }) => return Ok(Exit::NotFound),
-        Err(error) => error,
-    };
-    let exit = match &error {
-        LaunchError::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
-        LaunchError::Command { .. } => Exit::NotExecutable,
-        LaunchError::Interrupted(signal) | LaunchError::Killed(signal) => {
+fn end(context: &Context, result: Result<Outcome, LaunchError>) -> Exit {
+    let exit = exit_of(&result);
+    if let Err(error) = result {
+        super::program::report(&context.ui, &error.into());
+    }
+    exit
+}
+
+/// The exit status that tells how a launch ended.
+pub(super) fn exit_of(result: &Result<Outcome, LaunchError>) -> Exit {
+    match result {
+        Ok(outcome) => match outcome.ending {
+            Ending::Exited(status) => Exit::Job(status),
+            Ending::Killed(signal) => Exit::Signal(signal),
+            Ending::NotStarted(_) => Exit::NotFound,
+        },
+        Err(LaunchError::Command { source, .. }) if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
+        Err(LaunchError::Command { .. }) => Exit::NotExecutable,
+        Err(error @ (LaunchError::Interrupted(signal) | LaunchError::Killed(signal))) => {
             u8::try_from(*signal).map_or(Exit::Failed(error.blame()), Exit::Signal)
         }
-        _ => return Err(error.into()),
-    };
-    super::program::report(&context.ui, &error.into());
-    Ok(exit)
+        Err(error) => Exit::Failed(error.blame()),
+    }
 }
 
 /// How it ended and where the time went, as JSON.
@@ -211,7 +218,7 @@ fn report(result: &Result<Outcome, LaunchError>, timeline: &Timeline, remedies: 
 }
 
 /// The process's own streams, unbuffered: the job's bytes pass as they come.
-fn streams() -> Streams {
+pub(super) fn streams() -> Streams {
     /// Locks standard output for each write only.
     struct Unbuffered;
     impl Write for Unbuffered {

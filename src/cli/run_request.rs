@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::run::Args;
+use super::run::JobOptions;
 use super::{CliError, Context};
 use crate::diagnostic::{Blame, Problem};
 use crate::guest::job_disk::Identity;
@@ -124,15 +124,16 @@ pub(super) fn plain(
     }
 }
 
-/// The request that the arguments of `hpcvm run` make.
+/// The request that the options of `hpcvm run` or `hpcvm submit` make.
 pub(super) fn build(
     context: &Context,
-    args: &Args,
+    args: &JobOptions,
+    command: Vec<OsString>,
     image: BootImage,
     defaults: &RunDefaults,
     accelerator: Accelerator,
 ) -> Result<LaunchRequest, CliError> {
-    let mut request = plain(context, image, defaults, accelerator, args.command.clone());
+    let mut request = plain(context, image, defaults, accelerator, command);
     if !args.no_cwd {
         let folder = std::env::current_dir().map_err(ArgumentError::WorkingDirectory)?;
         request.shares.push(same_path(&folder));

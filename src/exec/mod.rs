@@ -5,6 +5,7 @@
 //! (`PATH`, `HOME`, `LANG=C.UTF-8`, `TZ=UTC` and what the invocation adds) and no standard
 //! input unless asked, so that a build does not depend on who runs it.
 
+mod background;
 mod host;
 mod invocation;
 mod limited;

@@ -22,8 +22,10 @@ impl Host {
     /// Starts a program that the kernel kills when the calling *thread* ends, however it ends
     /// (prctl(2), `PR_SET_PDEATHSIG`): call it from the thread that outlives the program.
     ///
-    /// It gets a process group of its own, so that a terminal's Ctrl-C reaches only us; its
-    /// output goes to `log`; `descriptors` arrive as [`FIRST_DESCRIPTOR`], the next number, ...
+    /// It gets a process group of its own, so that a terminal's Ctrl-C reaches only us, and it is
+    /// deaf to the signals by which a scheduler asks *all* processes of a job to end (TERM, USR2,
+    /// ...): what ends a VM is our business, after its job was told. SIGKILL and what stops and
+    /// continues reach it. Its output goes to `log`; `descriptors` arrive as [`FIRST_DESCRIPTOR`], the next number, ...
     pub fn spawn_tethered(
         &self,
         invocation: &Invocation,
@@ -44,10 +46,14 @@ impl Host {
         let descriptors = out_of_the_way(descriptors).map_err(failed)?;
         // Held beyond spawn() by this vector; the closure only copies their numbers.
         let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let deaf_to = deaf_to();
         // SAFETY: between fork and exec the closure makes only system calls (prctl, getppid,
-        // dup, through rustix without allocation) and touches memory it owns.
+        // dup, through rustix without allocation, and sigprocmask) and touches memory it owns.
         unsafe {
-            command.pre_exec(move || tether(parent, &numbers));
+            command.pre_exec(move || {
+                block(&deaf_to)?;
+                tether(parent, &numbers)
+            });
         }
         tracing::debug!(command = %invocation, "start tethered");
         let child = command.spawn().map_err(failed)?;
@@ -63,6 +69,30 @@ fn out_of_the_way(descriptors: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
         .iter()
         .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, above).map_err(Into::into))
         .collect()
+}
+
+/// The signals that say "end" to a launcher. A hypervisor that took them itself would be gone
+/// before its guest's job had heard anything: Slurm with proctrack/linuxproc, and Grid Engine
+/// always, send them to every process of the job.
+fn deaf_to() -> libc::sigset_t {
+    // SAFETY: sigset_t is plain data, which sigemptyset fills in; the signal numbers are valid.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR2, libc::SIGXCPU] {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        set
+    }
+}
+
+/// In the child: blocks `signals`, which stay blocked over exec (unlike handlers of our own).
+fn block(signals: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: the set is initialised, and no old set is asked for.
+    match unsafe { libc::sigprocmask(libc::SIG_BLOCK, signals, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// In the child: ties its life to `parent` and puts the descriptors at their numbers.
@@ -107,6 +137,24 @@ mod tests {
         more.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"abc");
         assert!(child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn the_child_does_not_hear_that_the_job_is_to_end() {
+        use rustix::process::{Pid, Signal, kill_process};
+        let host = Host::new("/usr/bin:/bin".into(), "/".into());
+        let log = tempfile::tempfile().unwrap();
+        let mut child = host
+            .spawn_tethered(&Invocation::new("sleep").arg("60"), &log, &[])
+            .unwrap();
+        let pid = Pid::from_child(&child);
+        for signal in [Signal::TERM, Signal::USR2, Signal::INT, Signal::HUP, Signal::XCPU] {
+            kill_process(pid, signal).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -8,3 +8,4 @@ mod jobs;
 mod nodes;
 mod observe;
 mod signals;
+mod submit;

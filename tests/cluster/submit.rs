@@ -1,0 +1,207 @@
+//! `hpcvm submit` through the real schedulers: VMs in slots of nodes.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::harness::{Cluster, HEAD, Options, Scheduler, USER_A, text, wait_until};
+
+/// The scheduler's name for hpcvm.
+const BOTH: [&str; 2] = ["gridengine", "slurm"];
+
+/// A cluster with hpcvm and the smallest image on it.
+struct Site {
+    cluster: Cluster,
+    program: PathBuf,
+    store: PathBuf,
+}
+
+impl Site {
+    fn start_or_skip(test: &str) -> Option<Self> {
+        let cluster = Cluster::start_or_skip(test, &Options::new(Scheduler::Both).nodes(2))?;
+        let program = cluster.install(&program());
+        let store = cluster.path().join("store");
+        copy_image(&store);
+        Some(Self {
+            cluster,
+            program,
+            store,
+        })
+    }
+
+    /// hpcvm as an ordinary user on the head.
+    fn hpcvm(&self, arguments: &[&str]) -> Output {
+        let store = format!("HPCVM_STORE={}", self.store.display());
+        let program = self.program.to_str().unwrap();
+        let argv = ["env", &store, program, "-q"]
+            .into_iter()
+            .chain(arguments.iter().copied());
+        self.cluster.exec_as(USER_A, HEAD, argv)
+    }
+
+    /// Standard output of hpcvm, which must succeed.
+    #[track_caller]
+    fn said(&self, arguments: &[&str]) -> String {
+        let output = self.hpcvm(arguments);
+        assert!(output.status.success(), "{arguments:?}\n{}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// A file in the user's home.
+    fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.cluster.home(USER_A).join(name)).unwrap_or_default()
+    }
+}
+
+fn program() -> PathBuf {
+    std::env::var_os("HPCVM_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_hpcvm").into(), PathBuf::from)
+}
+
+/// Builds the smallest image where no other test has, and puts it where all users of the nodes can read it.
+fn copy_image(store: &Path) {
+    let default = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache");
+    let cache = std::env::var_os("HPCVM_TEST_CACHE").map_or(default, PathBuf::from);
+    fs::create_dir_all(&cache).unwrap();
+    let lock = File::create(cache.join("minimal-i386.lock")).unwrap();
+    lock.lock().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let built = Command::new(program())
+        .args(["-q", "build"])
+        .arg(root.join("recipes/minimal-i386.yaml"))
+        .env("HPCVM_STORE", cache.join("store"))
+        .env("HPCVM_CACHE", cache.join("hpcvm"))
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    let digest = fs::read_to_string(cache.join("store/names/minimal-i386")).unwrap();
+    let to = store.join("images").join(digest.trim());
+    fs::create_dir_all(&to).unwrap();
+    fs::create_dir_all(store.join("names")).unwrap();
+    fs::write(store.join("names/minimal-i386"), &digest).unwrap();
+    for entry in fs::read_dir(cache.join("store/images").join(digest.trim())).unwrap() {
+        let entry = entry.unwrap();
+        let copy = to.join(entry.file_name());
+        fs::copy(entry.path(), &copy).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o444)).unwrap();
+    }
+}
+
+#[test]
+fn arrays_run_their_vms_and_a_deleted_job_is_told() {
+    let Some(site) = Site::start_or_skip("arrays_run_their_vms_and_a_deleted_job_is_told") else {
+        return;
+    };
+    for scheduler in BOTH {
+        site.cluster.write(
+            USER_A,
+            "job.sh",
+            "#!/bin/sh\n#$ -t 2-3 -N gridengine\n#SBATCH --array=2-3 --job-name=slurm\n\
+             echo $((HPCVM_TASK_ID + HPCVM_VM_INDEX)) \"$1\"; exit $HPCVM_VM_INDEX\n",
+        );
+        let odd = "a  'b' $HOME\n`id`";
+        let submit = [
+            "submit",
+            "--scheduler",
+            scheduler,
+            "--vms-per-slot",
+            "2",
+            "--stage",
+            "always",
+        ];
+        let line = [&submit[..], &["--wait", "minimal-i386", "job.sh", "--", odd]].concat();
+        let output = site.hpcvm(&line);
+        assert_eq!(output.status.code(), Some(1), "{scheduler}: {}", text(&output.stderr));
+        let job = text(&output.stdout).trim().to_owned();
+        for (task, vm) in [(2, 0), (2, 1), (3, 0), (3, 1)] {
+            let said = site.file(&format!("{scheduler}.o{job}.{task}.vm{vm}"));
+            let complaint = site.file(&format!("{scheduler}.e{job}.{task}"));
+            assert_eq!(
+                said,
+                format!("{} {odd}\n", task + vm),
+                "{scheduler} {task} {vm}: {complaint}"
+            );
+        }
+        // The scheduler may need a moment to let go of the last task.
+        wait_until("both tasks have failed", || {
+            site.said(&["ps", "--scheduler", scheduler, &job]).contains("2 failed")
+        });
+
+        let name = format!("trap-{scheduler}");
+        let trap = "trap 'echo told; exit 7' TERM; echo up; while :; do sleep 0.1; done";
+        let line = [
+            "submit",
+            "--scheduler",
+            scheduler,
+            "--name",
+            &name,
+            "minimal-i386",
+            "--",
+            "sh",
+            "-c",
+            trap,
+        ];
+        let job = site.said(&line).trim().to_owned();
+        wait_until("the job runs", || site.file(&format!("{name}.o{job}")) == "up\n");
+        site.said(&["kill", "--scheduler", scheduler, &job]);
+        wait_until("the job has ended", || {
+            site.said(&["ps", "--scheduler", scheduler, &job]).contains("1 with 7")
+        });
+        assert_eq!(site.file(&format!("{name}.o{job}")), "up\ntold\n", "{scheduler}");
+    }
+}
+
+#[test]
+fn a_thousand_tasks_are_one_job_and_refusals_leave_nothing() {
+    let Some(site) = Site::start_or_skip("a_thousand_tasks_are_one_job_and_refusals_leave_nothing") else {
+        return;
+    };
+    let folders = || {
+        let entries = fs::read_dir(site.cluster.home(USER_A).join(".hpcvm"));
+        entries.map_or(0, Iterator::count)
+    };
+    for (count, scheduler) in BOTH.into_iter().enumerate() {
+        let submit = [
+            "submit",
+            "--scheduler",
+            scheduler,
+            "-t",
+            "1-1000%2",
+            "--hold",
+            "minimal-i386",
+            "--",
+            "true",
+        ];
+        let job = site.said(&submit).trim().to_owned();
+        assert_eq!(folders(), count + 1, "one folder for all tasks");
+        assert!(
+            site.said(&["ps", "--scheduler", scheduler]).contains("1000 held"),
+            "{scheduler}"
+        );
+        site.said(&["kill", "--scheduler", scheduler, &job]);
+        wait_until("all tasks are gone", || {
+            site.said(&["ps", "--scheduler", scheduler, &job])
+                .contains("1000 deleted")
+        });
+    }
+    for (scheduler, native, words) in [
+        ("gridengine", "-q nowhere", "nowhere"),
+        ("slurm", "--partition=nowhere", "invalid partition"),
+    ] {
+        let line = [
+            "submit",
+            "--scheduler",
+            scheduler,
+            "--native",
+            native,
+            "minimal-i386",
+            "--",
+            "true",
+        ];
+        let output = site.hpcvm(&line);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(120), "{said}");
+        assert!(said.contains("error[HV5003]") && said.contains(words), "{said}");
+    }
+    assert_eq!(folders(), 2, "refused jobs leave nothing");
+}
