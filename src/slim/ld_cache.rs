@@ -26,17 +26,15 @@ pub const PATH: &str = "/etc/ld.so.cache";
 /// What it is made from.
 pub const CONFIGURATION: &str = "/etc/ld.so.conf";
 
-/// The folders that `ldconfig` looks into whatever the configuration says, as it is built for
-/// x86 (`add_system_dir`); most exist in no tree.
-const SYSTEM: [&str; 8] = [
+/// The folders that Debian's `ldconfig` looks into whatever the configuration says; of those for
+/// an architecture, a tree has its own.
+const SYSTEM: [&str; 6] = [
+    "/lib/i386-linux-gnu",
+    "/usr/lib/i386-linux-gnu",
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
     "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
     "/usr/lib",
-    "/usr/lib32",
-    "/usr/lib64",
-    "/usr/libx32",
 ];
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
