@@ -12,5 +12,6 @@ mod images;
 mod jobs;
 mod limits;
 mod oracles;
+mod science;
 mod signals;
 mod users;
