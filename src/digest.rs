@@ -20,6 +20,12 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest with these raw bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The digest of everything `reader` yields.
     pub fn of_reader(reader: &mut dyn Read) -> io::Result<Self> {
         let mut hasher = Hasher::default();

@@ -25,5 +25,6 @@ pub mod progress;
 pub mod recipe;
 pub mod rootfs;
 pub mod sharedlibs;
+pub mod slim;
 pub mod timing;
 pub mod units;

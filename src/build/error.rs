@@ -12,6 +12,7 @@ use crate::image::boot::BootError;
 use crate::image::disk::DiskError;
 use crate::image::root::RootError;
 use crate::rootfs::RootfsError;
+use crate::slim::SlimError;
 
 /// An image could not be built; nothing of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,9 @@ pub enum BuildError {
     /// The tree could not be made.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
+    /// Libraries could not be linked.
+    #[error(transparent)]
+    Libraries(#[from] SlimError),
     /// The kernel could not be used.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -62,6 +66,7 @@ impl BuildError {
         Some(match self {
             Self::MissingTools(_) | Self::Recipe(_) | Self::NoKernel(_) | Self::Staging { .. } => return None,
             Self::Rootfs(error) => error,
+            Self::Libraries(error) => error,
             Self::Kernel(error) => error,
             Self::Root(error) => error,
             Self::Boot(error) => error,

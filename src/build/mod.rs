@@ -5,12 +5,13 @@
 
 mod error;
 mod kernel;
+mod known;
 mod record;
 mod tree;
 
 pub use error::BuildError;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
@@ -27,6 +28,7 @@ use crate::rootfs::archive::ArchiveSource;
 use crate::rootfs::cache::{self, CachePlaces};
 use crate::rootfs::pool::Pool;
 use crate::rootfs::resolve::{self, Resolution};
+use crate::sharedlibs::Repository;
 
 /// What a build works with.
 #[allow(missing_debug_implementations, reason = "runners and listeners are what they are")]
@@ -47,6 +49,8 @@ pub struct Job<'a> {
     pub update: bool,
     /// Build even if the same inputs gave an image before.
     pub force: bool,
+    /// The shared library repository, for recipes that name none.
+    pub libraries: Option<PathBuf>,
 }
 
 /// An image, and whether it was made now.
@@ -70,6 +74,18 @@ impl Job<'_> {
 
     fn pins(&self) -> Pins {
         Pins::new(self.cache.join("resolutions"))
+    }
+
+    /// The repository's folder that libraries of `recipe` are linked from.
+    fn repository<'r>(&'r self, recipe: &'r Recipe) -> Option<&'r Path> {
+        let named = recipe.libraries.as_ref()?.repository_folder.as_deref();
+        named.or(self.libraries.as_deref())
+    }
+
+    fn key(&self, recipe: &Recipe, digest: Digest, resolution: &Resolution) -> Digest {
+        let repository = self.repository(recipe).and_then(|folder| Repository::open(folder).ok());
+        let name = repository.as_ref().map(Repository::name);
+        plan::build_key(recipe, digest, resolution, name)
     }
 
     fn step(&self, kind: StepKind, recipe: &Recipe) {
@@ -99,7 +115,7 @@ impl Job<'_> {
             });
         };
         let pool = Pool::new(&self.places().pool);
-        let known = self.store.build(plan::build_key(recipe, digest, &resolution))?;
+        let known = known::image(self, recipe, self.key(recipe, digest, &resolution))?;
         let fetched = resolution
             .packages
             .iter()
@@ -124,9 +140,9 @@ pub fn build(job: &Job<'_>, recipe: &Recipe) -> Result<Built, BuildError> {
     }
     check_host(job, recipe)?;
     let resolution = resolution(job, recipe)?;
-    let key = plan::build_key(recipe, digest, &resolution);
+    let key = job.key(recipe, digest, &resolution);
     // Asking the archive again may have told nothing new.
-    if let Some(image) = job.store.build(key)?.filter(|_| !job.force) {
+    if let Some(image) = known::image(job, recipe, key)?.filter(|_| !job.force) {
         job.store.name(&recipe.name, image.digest)?;
         return Ok(Built { image, fresh: false });
     }
@@ -177,7 +193,7 @@ fn unchanged(job: &Job<'_>, recipe: &Recipe, digest: Digest) -> Result<Option<St
     let Some(resolution) = job.pins().get(recipe) else {
         return Ok(None);
     };
-    let known = job.store.build(plan::build_key(recipe, digest, &resolution))?;
+    let known = known::image(job, recipe, job.key(recipe, digest, &resolution))?;
     if let Some(image) = &known {
         job.store.name(&recipe.name, image.digest)?;
     }

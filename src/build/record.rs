@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::exec::Invocation;
 use crate::image::disk::{DiskLayout, PartitionSpan};
 use crate::image::file_list::{FILE_LIST_FILE, FileList};
+use crate::image::library_list::LIBRARY_LIST_FILE;
 use crate::image::manifest::{self, Manifest};
 use crate::image::root::RootImage;
 use crate::image::{DISK_FILE, FULL_INITRD_FILE, INITRD_FILE, KERNEL_FILE, Staging};
@@ -25,7 +26,7 @@ pub(super) struct Made<'a> {
     pub(super) layout: &'a DiskLayout,
 }
 
-/// Writes the file list into the staging folder and makes the manifest of all that stands there.
+/// Writes the file list, and that of libraries, into the staging folder and makes the manifest of all that stands there.
 pub(super) fn manifest(
     job: &Job<'_>,
     recipe: &Recipe,
@@ -35,6 +36,9 @@ pub(super) fn manifest(
 ) -> Result<Manifest, BuildError> {
     let files = FileList::of(&made.slim.tree);
     crate::durable::write(&staging.path(FILE_LIST_FILE), &files.to_bytes())?;
+    if let Some(linked) = &made.slim.libraries {
+        crate::durable::write(&staging.path(LIBRARY_LIST_FILE), &linked.list.to_bytes())?;
+    }
     let packages = made.resolution.packages.iter().map(package).collect();
     Ok(Manifest {
         manifest: manifest::MANIFEST_VERSION,
@@ -61,7 +65,7 @@ pub(super) fn manifest(
         steps: made.slim.sizes.iter().map(step).collect(),
         run: (&recipe.run).into(),
         validation: recipe.validate.iter().map(Into::into).collect(),
-        libraries: None,
+        libraries: made.slim.libraries.as_ref().and_then(|linked| linked.libraries.clone()),
     })
 }
 
@@ -119,10 +123,18 @@ fn disk(layout: &DiskLayout) -> manifest::DiskLayout {
 
 fn artefacts(staging: &Staging) -> Result<Vec<manifest::Artefact>, BuildError> {
     let mut artefacts = Vec::new();
-    for name in [FILE_LIST_FILE, DISK_FILE, INITRD_FILE, FULL_INITRD_FILE, KERNEL_FILE] {
+    let names = [
+        FILE_LIST_FILE,
+        LIBRARY_LIST_FILE,
+        DISK_FILE,
+        INITRD_FILE,
+        FULL_INITRD_FILE,
+        KERNEL_FILE,
+    ];
+    for name in names {
         let path = staging.path(name);
-        // A guest with Debian's initrd has only that.
-        if name == FULL_INITRD_FILE && !path.exists() {
+        // A guest with Debian's initrd has only that; libraries are weighed where a recipe asks.
+        if [FULL_INITRD_FILE, LIBRARY_LIST_FILE].contains(&name) && !path.exists() {
             continue;
         }
         let failed = |source| BuildError::Staging {

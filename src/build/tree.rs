@@ -4,7 +4,7 @@ use super::{BuildError, Job};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::guest::hook;
 use crate::plan::StepKind;
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, PurgeRule, Recipe};
 use crate::rootfs::cache;
 use crate::rootfs::normalise::normalise;
 use crate::rootfs::overlay::{lay_files, lay_folder};
@@ -12,6 +12,7 @@ use crate::rootfs::purge::{Purged, purge};
 use crate::rootfs::resolve::Resolution;
 use crate::rootfs::services::{self, Stripped};
 use crate::rootfs::tree::{Kind, Tree, TreePath};
+use crate::slim::{self, Census, Linked};
 
 /// A tree that is ready to become a root file system.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Slim {
     pub(super) boot: Vec<(TreePath, Kind)>,
     pub(super) stripped: Vec<Stripped>,
     pub(super) purged: Vec<Purged>,
+    /// What became of the libraries, where the recipe asks.
+    pub(super) libraries: Option<Linked>,
     /// Name of each step, and entries and bytes after it.
     pub(super) sizes: Vec<(&'static str, usize, u64)>,
 }
@@ -41,20 +44,80 @@ pub(super) fn make(job: &Job<'_>, recipe: &Recipe, resolution: &Resolution) -> R
     sizes.push(size("services", &tree));
 
     job.step(StepKind::Purge, recipe);
-    let purged = purge(&mut tree, &recipe.purge, &recipe.keep)?;
+    let (purged, libraries_gone) = purge_rules(&mut tree, recipe)?;
     sizes.push(size("purge", &tree));
 
     job.step(StepKind::Overlays, recipe);
     lay_over(&mut tree, recipe, resolution.epoch)?;
     normalise(&mut tree, resolution.epoch)?;
     sizes.push(size("overlays", &tree));
+    let libraries = libraries(job, recipe, resolution, &mut tree, &libraries_gone)?;
+    if libraries.as_ref().is_some_and(|linked| linked.libraries.is_some()) {
+        sizes.push(size("libraries", &tree));
+    }
     Ok(Slim {
         tree,
         boot,
         stripped,
         purged,
+        libraries,
         sizes,
     })
+}
+
+/// Applies the purge rules. Where libraries are to be weighed, tells which of them went by which
+/// rule.
+fn purge_rules(tree: &mut Tree, recipe: &Recipe) -> Result<(Vec<Purged>, Vec<slim::Purged>), BuildError> {
+    if recipe.libraries.is_none() {
+        return Ok((purge(tree, &recipe.purge, &recipe.keep)?, Vec::new()));
+    }
+    let (mut purged, mut gone) = (Vec::new(), Vec::new());
+    let mut census = Census::of(tree)?;
+    for &rule in &recipe.purge {
+        let done = purge(tree, &[rule], &recipe.keep)?;
+        if done.iter().any(|done| done.files > 0) {
+            gone.extend(slim::Purged::since(&census, tree, &rule_name(rule)));
+            census.forget_absent(tree);
+        }
+        purged.extend(done);
+    }
+    Ok((purged, gone))
+}
+
+/// A rule as recipes write it.
+fn rule_name(rule: PurgeRule) -> String {
+    let name = serde_json::to_value(rule).expect("a rule is a word");
+    name.as_str().unwrap_or_default().to_owned()
+}
+
+/// Links libraries as the recipe asks; else only sees to it that the loader finds them all.
+fn libraries(
+    job: &Job<'_>,
+    recipe: &Recipe,
+    resolution: &Resolution,
+    tree: &mut Tree,
+    purged: &[slim::Purged],
+) -> Result<Option<Linked>, BuildError> {
+    let Some(wishes) = &recipe.libraries else {
+        slim::ld_cache::write_where_needed(tree, resolution.epoch)?;
+        return Ok(None);
+    };
+    job.step(StepKind::Libraries, recipe);
+    let version = |name: &str| {
+        let package = resolution.packages.iter().find(|package| package.name == name);
+        package.map(|package| package.version.clone())
+    };
+    let library_path = recipe.run.environment.get("LD_LIBRARY_PATH");
+    let request = slim::Request {
+        wishes,
+        init: recipe.init,
+        library_path: library_path.map_or("", String::as_str).as_ref(),
+        repository: job.repository(recipe),
+        version: &version,
+        purged,
+        epoch: resolution.epoch,
+    };
+    Ok(Some(slim::link(tree, &request)?))
 }
 
 fn size(step: &'static str, tree: &Tree) -> (&'static str, usize, u64) {

@@ -1,12 +1,36 @@
 //! `hpcvm build` and `hpcvm plan`
 
+use std::path::PathBuf;
+
 use super::recipe_file::{self, RecipeArgs};
+use super::site::Site;
 use super::{CliError, Context, Exit, Steps};
 use crate::build::{self, BuildError, Job};
 use crate::image::DISK_FILE;
+use crate::image::manifest::Libraries;
 use crate::plan;
 use crate::progress::{Progress, Silent};
+use crate::recipe::Recipe;
 use crate::units::Bytes;
+
+/// The repository of shared libraries.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct LibraryArgs {
+    /// Folder of the shared library repository, for a recipe that names none [default: the site's]
+    #[arg(long, value_name = "FOLDER", env = "HPCVM_LIBS", hide_env_values = true)]
+    libs: Option<PathBuf>,
+}
+
+impl LibraryArgs {
+    /// The folder for `recipe`, if it asks for one; the site's is only read where nothing else is
+    /// named.
+    fn folder(&self, context: &Context, recipe: &Recipe) -> Result<Option<PathBuf>, CliError> {
+        if recipe.libraries.is_none() || self.libs.is_some() {
+            return Ok(self.libs.clone());
+        }
+        Ok(Site::read(&context.environment)?.libraries)
+    }
+}
 
 /// Arguments of `hpcvm build`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +43,8 @@ pub struct Args {
     /// Build even if nothing has changed
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    libraries: LibraryArgs,
 }
 
 /// Arguments of `hpcvm plan`.
@@ -29,15 +55,20 @@ pub struct PlanArgs {
     /// Plan for packages resolved anew
     #[arg(long)]
     update: bool,
+    #[command(flatten)]
+    libraries: LibraryArgs,
 }
 
 /// Builds an image and prints its reference.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let recipe = args.recipe.load(context)?;
     let steps = Steps::new(&context.ui);
-    let built = with_job(context, &steps, (args.update, args.force), |job| {
-        build::build(job, &recipe)
-    });
+    let wishes = Wishes {
+        update: args.update,
+        force: args.force,
+        libraries: args.libraries.folder(context, &recipe)?,
+    };
+    let built = with_job(context, &steps, wishes, |job| build::build(job, &recipe));
     drop(steps);
     let built = match built {
         Err(BuildError::Recipe(diagnostics)) => {
@@ -53,6 +84,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         context.ui.print_json(&serde_json::json!({
             "build": 1, "image": image.digest, "name": image.manifest.name, "folder": image.folder,
             "fresh": built.fresh, "disk-bytes": disk, "root-bytes": root,
+            "libraries": image.manifest.libraries,
         }))?;
     } else {
         let news = if built.fresh { "built" } else { "unchanged" };
@@ -60,6 +92,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         context
             .ui
             .print(format!("{} {news}: disk {disk}, root {root}\n", image.reference()))?;
+        if let Some(libraries) = &image.manifest.libraries {
+            context.ui.print(libraries_line(libraries))?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -68,7 +103,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 pub(super) fn run_plan(context: &Context, args: &PlanArgs) -> Result<Exit, CliError> {
     let recipe = args.recipe.load(context)?;
     let digest = plan::recipe_digest(&recipe)?;
-    let facts = with_job(context, &Silent, (args.update, false), |job| job.facts(&recipe, digest))?;
+    let wishes = Wishes {
+        update: args.update,
+        libraries: args.libraries.folder(context, &recipe)?,
+        ..Wishes::default()
+    };
+    let facts = with_job(context, &Silent, wishes, |job| job.facts(&recipe, digest))?;
     let plan = plan::plan(&recipe, digest, &facts);
     if context.ui.json() {
         context.ui.print_json(&plan)?;
@@ -78,10 +118,18 @@ pub(super) fn run_plan(context: &Context, args: &PlanArgs) -> Result<Exit, CliEr
     Ok(Exit::Done)
 }
 
+/// What is asked of a build besides the recipe.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    update: bool,
+    force: bool,
+    libraries: Option<PathBuf>,
+}
+
 pub(super) fn with_job<T>(
     context: &Context,
     progress: &dyn Progress,
-    (update, force): (bool, bool),
+    wishes: Wishes,
     work: impl FnOnce(&Job<'_>) -> T,
 ) -> T {
     let store = context.store();
@@ -93,9 +141,28 @@ pub(super) fn with_job<T>(
         cache: context.places.cache.clone(),
         scratch: context.places.scratch.clone(),
         installed: &installed,
-        update,
-        force,
+        update: wishes.update,
+        force: wishes.force,
+        libraries: wishes.libraries,
     })
+}
+
+/// What is linked, and what that saves.
+fn libraries_line(libraries: &Libraries) -> String {
+    let generation = &libraries.generation;
+    let saved = libraries.before.bytes.saturating_sub(libraries.after.bytes);
+    format!(
+        "  linked from {} generation {}: {} libraries {}, {} folders {}; {} libraries {} stay; files {} smaller\n",
+        generation.repository,
+        generation.number,
+        libraries.linked.files,
+        Bytes(libraries.linked.bytes),
+        libraries.relocated.files,
+        Bytes(libraries.relocated.bytes),
+        libraries.local.files,
+        Bytes(libraries.local.bytes),
+        Bytes(saved),
+    )
 }
 
 fn text(plan: &plan::Plan) -> String {

@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let mut found = loaded.diagnostics;
         // Some mistakes only the packages can tell, where a build has them already.
         if let Some(recipe) = loaded.recipe {
-            found.extend(build::with_job(context, &Silent, (false, false), |job| {
+            found.extend(build::with_job(context, &Silent, build::Wishes::default(), |job| {
                 job.mistakes(&recipe)
             }));
         }

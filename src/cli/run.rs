@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXCPU};
 use signal_hook::iterator::Signals;
 
 use super::run_request::{self, Boot, NetworkKind};
-use super::{CliError, Context, Exit, accelerator};
+use super::{CliError, Context, Exit, accelerator, run_libraries};
 use crate::diagnostic::Problem;
 use crate::guest::result_disk::Ending;
 use crate::launch::{self, BootImage, Interrupt, LaunchError, Outcome, Streams};
@@ -45,6 +45,8 @@ pub struct Args {
     /// An empty disk of this size at /scratch
     #[arg(long, value_name = "SIZE")]
     pub(super) scratch: Option<Bytes>,
+    #[command(flatten)]
+    pub(super) libraries: run_libraries::Args,
     /// Set a variable for the job, or pass one of this environment on
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<OsString>,
@@ -118,7 +120,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     image.check_lengths()?;
     let boot_image = BootImage::from(&image);
     let accelerator = accelerator::choose(context, args.accel, boot_image.architecture)?;
-    let request = run_request::build(context, args, boot_image, &image.manifest.run, accelerator)?;
+    let mut request = run_request::build(context, args, boot_image, &image.manifest.run, accelerator)?;
+    run_libraries::attach(context, &image, &args.libraries, &mut request)?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);

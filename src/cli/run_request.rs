@@ -104,6 +104,7 @@ pub(super) fn plain(
         shares: Vec::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
+        libraries: None,
         scratch: None,
         network: Network::None,
         limits: Limits {

@@ -7,12 +7,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{CliError, Context, Exit, accelerator, run, run_request};
+use super::{CliError, Context, Exit, accelerator, run, run_libraries, run_request};
 use crate::guest::result_disk::Ending;
-use crate::hypervisor::accelerator::Accelerator;
-use crate::image::StoredImage;
 use crate::image::manifest::Validation;
-use crate::launch::{self, BootImage, Streams};
+use crate::launch::{self, BootImage, LaunchRequest, Streams};
 use crate::timing::Timeline;
 
 /// Arguments of `hpcvm test`.
@@ -22,6 +20,8 @@ use crate::timing::Timeline;
 pub struct Args {
     /// A name, NAME@DIGITS, the first digits of a digest, or the path of an image's folder
     image: String,
+    #[command(flatten)]
+    libraries: run_libraries::Args,
 }
 
 /// What came of one validation.
@@ -45,7 +45,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let accelerator = accelerator::choose(context, accelerator::Wanted::Auto, image.manifest.architecture)?;
     let mut verdicts = Vec::new();
     for validation in &image.manifest.validation {
-        let verdict = validate(context, &image, accelerator, validation)?;
+        let mut request = run_request::plain(
+            context,
+            BootImage::from(&image),
+            &image.manifest.run,
+            accelerator,
+            validation.run.iter().map(OsString::from).collect(),
+        );
+        run_libraries::attach(context, &image, &args.libraries, &mut request)?;
+        let verdict = validate(context, &request, validation)?;
         if !context.ui.json() {
             context.ui.print(line(&verdict, validation))?;
         }
@@ -69,21 +77,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     })
 }
 
-fn validate(
-    context: &Context,
-    image: &StoredImage,
-    accelerator: Accelerator,
-    validation: &Validation,
-) -> Result<Verdict, CliError> {
+fn validate(context: &Context, request: &LaunchRequest, validation: &Validation) -> Result<Verdict, CliError> {
     let interrupts = run::catch_signals();
-    let command = validation.run.iter().map(OsString::from).collect();
-    let request = run_request::plain(
-        context,
-        BootImage::from(image),
-        &image.manifest.run,
-        accelerator,
-        command,
-    );
     let (stdout, stderr) = (Kept::default(), Kept::default());
     let streams = Streams {
         stdin: Box::new(io::empty()),
@@ -91,7 +86,7 @@ fn validate(
         stderr: Box::new(stderr.clone()),
     };
     let mut timeline = Timeline::since(Instant::now());
-    let outcome = launch::launch(&context.host, &request, streams, interrupts, &mut timeline)?;
+    let outcome = launch::launch(&context.host, request, streams, interrupts, &mut timeline)?;
     let status = match outcome.ending {
         Ending::Exited(status) => Some(status),
         Ending::Killed(_) | Ending::NotStarted(_) => None,

@@ -24,6 +24,11 @@ const EXTENSION_HWCAPS: u32 = 1;
 /// Set in an entry's `hwcap` where its low half numbers a `glibc-hwcaps` folder.
 const HWCAP_EXTENSION: u64 = 1 << 62;
 
+/// `FLAG_ELF_LIBC6` alone: a 32-bit library of x86 that needs glibc.
+const LIBC6: u32 = 3;
+/// `FLAG_ELF`: a library that needs no C library at all; it fits where [`LIBC6`] does.
+const ANY_LIBC: u32 = 1;
+
 /// The largest cache that is read; one of a full desktop has 200 KiB.
 pub const LARGEST: usize = 64 * 1024 * 1024;
 
@@ -88,7 +93,7 @@ impl Cache {
         let flags = abi.cache_flags()?;
         let fitting = || {
             let entries = self.entries.get(name).into_iter().flatten();
-            entries.filter(move |entry| entry.flags == flags)
+            entries.filter(move |entry| entry.flags == flags || (flags == LIBC6 && entry.flags == ANY_LIBC))
         };
         let best = levels
             .iter()
@@ -216,6 +221,7 @@ mod tests {
             (0x0303, 4, "libx.so.1", "/lib64/avx/libx.so.1"),
             (0x0303, 0, "libx.so.1", "/lib64/libx.so.1"),
             (0x0003, 0, "libx.so.1", "/lib/libx.so.1"),
+            (0x0001, 0, "libalone.so.1", "/lib/libalone.so.1"),
         ];
         cache(&rows, &["x86-64-v2", "x86-64-v3"])
     }
@@ -245,6 +251,12 @@ mod tests {
                 Some("/lib/libx.so.1".into())
             );
             assert_eq!(find("liby.so.1", amd64, &[]), None);
+            // `_dl_cache_check_flags` of dl-cache.h: 1 fits where 3 is the default, nowhere else.
+            assert_eq!(
+                find("libalone.so.1", abi(EM_386, Class::Elf32), &[]),
+                Some("/lib/libalone.so.1".into())
+            );
+            assert_eq!(find("libalone.so.1", amd64, &[]), None);
         }
     }
 

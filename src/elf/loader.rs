@@ -103,7 +103,8 @@ impl<'a> Loader<'a> {
     }
 
     /// Where `ld.so.cache` has the library `name`; `None` too where there is no cache.
-    pub(super) fn cached(&self, name: &OsStr, abi: Abi, levels: &[&str]) -> Option<PathBuf> {
+    #[must_use]
+    pub fn cached(&self, name: &OsStr, abi: Abi, levels: &[&str]) -> Option<PathBuf> {
         self.cache.as_ref()?.find(name, abi, levels)
     }
 

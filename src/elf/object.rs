@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::dynamic::{
-    DF_1_NODEFLIB, DT_FLAGS_1, DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, DT_VERDEF,
+    DF_1_NODEFLIB, DF_1_PIE, DT_FLAGS_1, DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, DT_VERDEF,
     DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM, Dyn,
 };
 use goblin::elf::header::{ELFMAG, ET_DYN, ET_EXEC, Header};
@@ -63,6 +63,8 @@ pub struct Object {
     pub interpreter: Option<PathBuf>,
     /// `DF_1_NODEFLIB`: the default folders are not searched for what it needs.
     pub no_default_folders: bool,
+    /// `DF_1_PIE`: a program, whatever else it looks like; one that is static has no loader.
+    pub position_independent: bool,
     /// Versions it needs.
     pub requires: Vec<VersionNeed>,
     /// Versions it defines; `None` where it has no versions at all.
@@ -96,6 +98,7 @@ impl Object {
             runpath: None,
             interpreter: layout.interpreter(&mut window)?,
             no_default_folders: layout.value(DT_FLAGS_1).unwrap_or(0) & DF_1_NODEFLIB != 0,
+            position_independent: layout.value(DT_FLAGS_1).unwrap_or(0) & DF_1_PIE != 0,
             requires: Vec::new(),
             provides: None,
             build_id: None,
@@ -123,6 +126,14 @@ impl Object {
         object.build_id = notes.build_id;
         object.dlopen = notes.dlopen;
         Ok(object)
+    }
+
+    /// Whether it is there to be loaded by others: a library or a plug-in. Some can be started as
+    /// well (glibc's `libc.so.6` tells its version then).
+    #[must_use]
+    pub fn is_library(&self) -> bool {
+        let started = self.interpreter.is_some() || self.position_independent;
+        self.elf_type == ET_DYN && self.dynamic && (self.soname.is_some() || !started)
     }
 
     /// Whether it is started, and not only loaded: it names its loader, or is a static program.

@@ -38,6 +38,20 @@ pub fn lay(tree: &mut Tree, architecture: Architecture, init: Init, mtime: u64) 
     }
 }
 
+/// Programs of the guest that run before the shared library repository is mounted, or that must
+/// run where it could not be: for these, every library has to be in the image itself.
+///
+/// The job runner needs no library. It unpacks inputs and packs outputs with tar, and as a service
+/// it asks the guest's init to power off; that init starts the job runner by a shell script where
+/// there is no systemd, and mounts what `/etc/fstab` lists before.
+#[must_use]
+pub const fn executes(init: Init) -> &'static [&'static str] {
+    match init {
+        Init::JobRunner => &["/bin/tar"],
+        Init::Services => &["/bin/tar", "/sbin/poweroff", "/sbin/init", "/bin/sh", "/bin/mount"],
+    }
+}
+
 /// Folders that the job runner and the initial RAM disk mount things on; a compressed root
 /// cannot be given them later.
 #[must_use]
@@ -80,6 +94,8 @@ fn put(tree: &mut Tree, path: &str, kind: Kind, mode: u32, mtime: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn laid(init: Init, before: &[&str]) -> Vec<String> {
@@ -92,6 +108,25 @@ mod tests {
             .filter(|(_, entry)| entry.kind != Kind::Directory)
             .map(|(path, _)| path.to_string())
             .collect()
+    }
+
+    /// Words in quotes that name a program where a guest has them.
+    fn named_programs(source: &str) -> BTreeSet<&str> {
+        let quoted = source.split('"').skip(1).step_by(2);
+        quoted
+            .filter(|word| word.starts_with("/bin/") || word.starts_with("/sbin/"))
+            .collect()
+    }
+
+    #[test]
+    fn what_the_hook_starts_is_told() {
+        let runner = named_programs(include_str!("../../overlays/job-runner/src/job-runner.c"));
+        for (init, by_others) in [(Init::JobRunner, &["/sbin/poweroff"][..]), (Init::Services, &[])] {
+            let told: BTreeSet<&str> = executes(init).iter().chain(by_others).copied().collect();
+            assert!(told.is_superset(&runner), "{runner:?}");
+        }
+        assert!(named_programs(include_str!("../../overlays/job-runner/src/init.c")).is_empty());
+        assert!(SCRIPT.starts_with("#!/bin/sh\n") && executes(Init::Services).contains(&"/bin/sh"));
     }
 
     #[test]

@@ -70,7 +70,9 @@ fn groups<'a>(
     let occasion = |group: &ModuleGroup| match group.name {
         name if always.contains(&name) => Some(Occasion::Always),
         "ext4" | "vboxsf" => Some(Occasion::Asked),
-        "squashfs" | "overlay" | "erofs" => None,
+        // An export of the shared library repository is one, whatever the root is.
+        "squashfs" => Some(Occasion::Asked),
+        "overlay" | "erofs" => None,
         _ => Some(Occasion::Devices(group.pci)),
     };
     let within = |group: &&ModuleGroup| {

@@ -10,6 +10,8 @@ use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use crate::digest::Digest;
+
 /// The first eight bytes of a job disk.
 pub const MAGIC: &[u8; 8] = b"HPCVMJOB";
 /// The version of the format written, and the only one read.
@@ -48,6 +50,31 @@ pub struct JobDescription {
     pub network: Option<NetworkSettings>,
     /// Where the scratch disk is mounted, when there is one.
     pub scratch: Option<OsString>,
+    /// The shared library repository, when the image links to it.
+    pub libraries: Option<LibraryMount>,
+}
+
+/// The generation of the shared library repository that a guest mounts, read-only, before it runs
+/// any program of the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LibraryMount {
+    /// How it gets there.
+    pub source: LibrarySource,
+    /// The generation's number.
+    pub generation: u32,
+    /// SHA-256 of the generation's index.
+    pub digest: Digest,
+    /// Where it is mounted in the guest.
+    pub path: OsString,
+}
+
+/// How the shared library repository gets into a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LibrarySource {
+    /// A folder of the host over 9p, by its mount tag.
+    Folder(String),
+    /// The generation's export: a disk known by its trailer.
+    Disk,
 }
 
 /// The numeric identity a job runs under, and the names it has in the guest.
@@ -143,7 +170,13 @@ mod tag {
     pub(super) const OUTPUT: u16 = 15;
     pub(super) const NETWORK: u16 = 17;
     pub(super) const SCRATCH: u16 = 19;
+    pub(super) const LIBRARIES: u16 = 20;
 }
+
+/// The repository is a folder of the host.
+const LIBRARIES_FOLDER: u32 = 1;
+/// It is a disk.
+const LIBRARIES_DISK: u32 = 2;
 
 impl JobDescription {
     /// The header and body, to stand at the start of the job disk.
@@ -209,6 +242,9 @@ impl JobDescription {
         }
         if let Some(path) = &self.scratch {
             body.string(tag::SCRATCH, path)?;
+        }
+        if let Some(libraries) = &self.libraries {
+            encode_libraries(libraries, body)?;
         }
         Ok(())
     }
@@ -296,6 +332,7 @@ impl JobDescription {
             tag::OUTPUT => self.outputs.push(string(payload)?),
             tag::NETWORK => self.network = Some(network(payload)?),
             tag::SCRATCH => self.scratch = Some(string(payload)?),
+            tag::LIBRARIES => self.libraries = Some(libraries(payload)?),
             _ => {}
         }
         Ok(())
@@ -375,17 +412,53 @@ fn variable(payload: &[u8]) -> Result<(OsString, OsString), JobDiskError> {
     ))
 }
 
-fn share(payload: &[u8]) -> Result<SharedFolder, JobDiskError> {
-    let strings = payload.get(4..).unwrap_or_default();
+/// A 9p mount tag and a guest path.
+fn tag_and_path(strings: &[u8]) -> Result<(String, OsString), JobDiskError> {
     let end = strings
         .iter()
         .position(|&b| b == 0)
         .ok_or(JobDiskError::Malformed("share without a tag"))?;
     let (tag, path) = strings.split_at(end + 1);
+    Ok((text(tag)?, string(path)?))
+}
+
+fn share(payload: &[u8]) -> Result<SharedFolder, JobDiskError> {
+    let (tag, path) = tag_and_path(payload.get(4..).unwrap_or_default())?;
     Ok(SharedFolder {
-        tag: text(tag)?,
-        path: string(path)?,
+        tag,
+        path,
         read_only: word(payload)? & 1 == 1,
+    })
+}
+
+fn encode_libraries(libraries: &LibraryMount, body: &mut Body) -> Result<(), JobDiskError> {
+    let (kind, tag) = match &libraries.source {
+        LibrarySource::Folder(tag) => (LIBRARIES_FOLDER, tag.as_str()),
+        LibrarySource::Disk => (LIBRARIES_DISK, ""),
+    };
+    let (tag, path) = (terminated(tag.as_ref())?, terminated(&libraries.path)?);
+    let numbers = [kind.to_le_bytes(), libraries.generation.to_le_bytes()].concat();
+    body.record(tag::LIBRARIES, &[&numbers, libraries.digest.as_bytes(), &tag, &path]);
+    Ok(())
+}
+
+fn libraries(payload: &[u8]) -> Result<LibraryMount, JobDiskError> {
+    let (kind, generation) = (word(payload)?, word(payload.get(4..).unwrap_or_default())?);
+    let digest: [u8; 32] = payload
+        .get(8..40)
+        .and_then(|digest| digest.try_into().ok())
+        .ok_or(JobDiskError::Malformed("digest cut short"))?;
+    let (tag, path) = tag_and_path(&payload[40..])?;
+    let source = match kind {
+        LIBRARIES_FOLDER => LibrarySource::Folder(tag),
+        LIBRARIES_DISK => LibrarySource::Disk,
+        _ => return Err(JobDiskError::Malformed("unknown kind of library repository")),
+    };
+    Ok(LibraryMount {
+        source,
+        generation,
+        digest: Digest::from_bytes(digest),
+        path,
     })
 }
 
@@ -405,119 +478,5 @@ fn network(payload: &[u8]) -> Result<NetworkSettings, JobDiskError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn example() -> JobDescription {
-        JobDescription {
-            clock: (1_795_000_000, 5),
-            hostname: "vm-1".into(),
-            seed: vec![9; 64],
-            identity: Identity {
-                uid: 1234,
-                gid: 99,
-                groups: vec![4, 24],
-                user: "job".into(),
-                home: "/home/job".into(),
-            },
-            command: vec![
-                "sh".into(),
-                "-c".into(),
-                OsString::from_vec(b"echo 'a b'\n\xff $x".to_vec()),
-            ],
-            environment: vec![("A".into(), "b=c".into()), ("EMPTY".into(), "".into())],
-            folder: "/work/a b".into(),
-            umask: 0o27,
-            shares: vec![SharedFolder {
-                tag: "s0".into(),
-                path: "/work/a b".into(),
-                read_only: true,
-            }],
-            input: Some(InputArchive {
-                offset: 1 << 20,
-                length: 10240,
-            }),
-            outputs: vec!["out".into()],
-            network: Some(NetworkSettings {
-                address: [10, 0, 2, 15].into(),
-                netmask: [255, 255, 255, 0].into(),
-                gateway: [10, 0, 2, 2].into(),
-                nameserver: [10, 0, 2, 3].into(),
-            }),
-            scratch: Some("/scratch".into()),
-        }
-    }
-
-    #[test]
-    fn a_description_survives_the_disk() {
-        let mut disk = example().encode().unwrap();
-        disk.resize(1 << 20, 0);
-        assert_eq!(JobDescription::decode(&disk), Ok(example()));
-    }
-
-    #[test]
-    fn what_a_guest_could_not_take_is_refused() {
-        let empty = JobDescription {
-            command: vec![],
-            ..example()
-        };
-        assert_eq!(empty.encode(), Err(JobDiskError::NoCommand));
-        let nul = JobDescription {
-            command: vec!["a\0b".into()],
-            ..example()
-        };
-        assert_eq!(nul.encode(), Err(JobDiskError::Nul("a\0b".into())));
-        let long = JobDescription {
-            command: vec!["x".repeat(MAX_BODY).into()],
-            ..example()
-        };
-        assert!(matches!(long.encode(), Err(JobDiskError::TooLong(_))));
-        let many = JobDescription {
-            command: vec!["x".into(); 16384],
-            ..example()
-        };
-        let refused = JobDiskError::TooMany {
-            what: "arguments",
-            count: 16384,
-            limit: 16383,
-        };
-        assert_eq!(many.encode(), Err(refused));
-    }
-
-    #[test]
-    fn every_flipped_bit_is_noticed() {
-        let disk = example().encode().unwrap();
-        for bit in (0..disk.len() * 8).filter(|bit| !(20 * 8..24 * 8).contains(bit)) {
-            let mut damaged = disk.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(JobDescription::decode(&damaged).is_err(), "bit {bit}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_bodies_are_errors_or_descriptions(body in prop::collection::vec(any::<u8>(), 0..400)) {
-            let mut disk = MAGIC.to_vec();
-            for number in [VERSION, u32::try_from(body.len()).unwrap(), crc32fast::hash(&body), 0] {
-                disk.extend_from_slice(&number.to_le_bytes());
-            }
-            disk.extend(body);
-            let _ = JobDescription::decode(&disk);
-        }
-
-        #[test]
-        fn any_command_and_environment_survive(
-            command in prop::collection::vec(prop::collection::vec(1..=255u8, 0..40), 1..8),
-            values in prop::collection::vec(prop::collection::vec(1..=255u8, 0..40), 0..8),
-        ) {
-            let job = JobDescription {
-                command: command.into_iter().map(OsString::from_vec).collect(),
-                environment: values.into_iter().map(|value| ("V".into(), OsString::from_vec(value))).collect(),
-                ..example()
-            };
-            prop_assert_eq!(JobDescription::decode(&job.encode().unwrap()), Ok(job));
-        }
-    }
-}
+#[path = "job_disk_tests.rs"]
+mod tests;

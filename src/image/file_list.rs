@@ -162,7 +162,7 @@ impl FileList {
 impl ListedFile {
     fn of(path: &[u8], entry: &Entry) -> Self {
         let mut listed = Self {
-            path: format!("/{}", written(path)),
+            path: shown(path),
             kind: ListedKind::Directory,
             mode: format!("{:04o}", entry.mode),
             uid: entry.uid,
@@ -183,7 +183,7 @@ impl ListedFile {
                 (listed.kind, listed.target) = (ListedKind::Symlink, Some(written(target)));
             }
             Kind::HardLink(target) => {
-                let target = format!("/{}", written(target.as_bytes()));
+                let target = shown(target.as_bytes());
                 (listed.kind, listed.target) = (ListedKind::HardLink, Some(target));
             }
             Kind::CharDevice(major, minor) => {
@@ -196,6 +196,11 @@ impl ListedFile {
         }
         listed
     }
+}
+
+/// A path of a tree as the list has it: absolute, as text.
+pub(crate) fn shown(path: &[u8]) -> String {
+    format!("/{}", written(path))
 }
 
 /// Any bytes as text, such that different bytes are different text.

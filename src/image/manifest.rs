@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::library_list::{Reason, Verdict};
 use crate::architecture::Architecture;
 use crate::diagnostic::{Blame, Problem};
 use crate::digest::Digest;
@@ -85,6 +86,46 @@ pub struct Libraries {
     /// Libraries and bytes that are linked from the repository.
     pub linked: Count,
     /// Folders of data, and bytes, that are linked from the repository.
+    pub relocated: Count,
+    /// Regular files of the root file system before anything was linked.
+    #[serde(default)]
+    pub before: Count,
+    /// Regular files of the root file system after.
+    #[serde(default)]
+    pub after: Count,
+    /// Libraries by what became of them and why.
+    #[serde(default)]
+    pub by_reason: Vec<ReasonCount>,
+    /// Libraries and relocated files by package.
+    #[serde(default)]
+    pub by_package: Vec<PackageLibraries>,
+}
+
+/// Libraries with the same verdict for the same reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReasonCount {
+    /// What became of them.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// How many, and their bytes.
+    pub count: Count,
+}
+
+/// What became of the libraries of a package.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PackageLibraries {
+    /// The package's name; `(none)` for what no package brought.
+    pub package: String,
+    /// Those that stayed in the image.
+    pub local: Count,
+    /// Those that are linked one by one.
+    pub linked: Count,
+    /// Those that a purge rule removed.
+    pub purged: Count,
+    /// Files of all kinds in folders that are linked as a whole.
     pub relocated: Count,
 }
 

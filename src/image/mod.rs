@@ -2,6 +2,7 @@
 //! an image, and where images are kept.
 
 pub mod boot;
+pub mod contents;
 pub mod disk;
 pub mod file_list;
 pub mod geometry;

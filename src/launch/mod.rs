@@ -6,6 +6,7 @@ mod collect;
 mod error;
 mod events;
 mod inputs;
+mod libraries;
 mod logs;
 mod memory;
 mod prepare;
@@ -17,6 +18,7 @@ mod verdict;
 
 pub use boot_image::BootImage;
 pub use error::LaunchError;
+pub use libraries::{By, Libraries, LibrariesError, Places};
 pub use prepare::dry_run;
 pub use request::{Input, Interrupt, JobRequest, LaunchRequest, Limits, Output, Share, Start, Streams};
 pub use scratch::{ScratchFolder, reap};

@@ -11,14 +11,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::clone;
 use super::error::LaunchError;
 use super::inputs;
+use super::libraries::Libraries;
 use super::request::{LaunchRequest, Share, Start};
 use crate::exec::{FIRST_DESCRIPTOR, Invocation, Runner};
-use crate::guest::job_disk::{InputArchive, JobDescription, NetworkSettings, SharedFolder};
+use crate::guest::job_disk::{
+    InputArchive, JobDescription, LibraryMount, LibrarySource, NetworkSettings, SharedFolder,
+};
 use crate::guest::result_disk;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Boot, Bus, Disk, DiskFormat, HostShare, Machine, Network, Port};
 use crate::hypervisor::qemu;
 use crate::recipe::{Init, RootKind};
+use crate::sharedlibs::MOUNT_POINT;
 use crate::units::{GIB, MIB};
 
 /// The guest's virtio-serial ports, in the order of the sockets behind them.
@@ -31,6 +35,8 @@ const RESULT_LENGTH: u64 = 64 * GIB;
 const SCRATCH_LABEL: &str = "hpcvm-scratch";
 /// Where the scratch disk is mounted.
 const SCRATCH_PATH: &str = "/scratch";
+/// The 9p mount tag of the shared library repository.
+const LIBRARIES_TAG: &str = "hpcvm-libs";
 /// Guest folders that a share must not hide.
 const SYSTEM_FOLDERS: [&str; 11] = [
     "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr",
@@ -66,6 +72,16 @@ pub(super) fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine,
     if request.scratch.is_some() {
         disks.push(virtio("scratch", "scratch.disk", false));
     }
+    if let Some(export) = request
+        .libraries
+        .as_ref()
+        .and_then(|libraries| libraries.export.as_ref())
+    {
+        disks.push(Disk {
+            file: export.clone(),
+            ..virtio("libraries", "", true)
+        });
+    }
     let port = |(index, name): (usize, &&str)| Port {
         name: (*name).to_owned(),
         descriptor: FIRST_DESCRIPTOR + i32::try_from(index).expect("there are four ports"),
@@ -77,12 +93,7 @@ pub(super) fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine,
         cpus: request.cpus,
         boot: boot(request),
         disks,
-        shares: request
-            .shares
-            .iter()
-            .enumerate()
-            .map(|(index, share)| host_share(index, share))
-            .collect(),
+        shares: host_shares(request),
         network: request.network,
         console: request.console.clone().unwrap_or_else(|| folder.join("console.log")),
         ports: PORTS.iter().enumerate().map(port).collect(),
@@ -155,25 +166,61 @@ fn boot(request: &LaunchRequest) -> Boot {
     if image.init == Init::Services {
         words.push("hpcvm.init=/sbin/init".to_owned());
     }
-    if request.scratch.is_some() {
-        words.push("hpcvm.load=ext4".to_owned());
+    let asked = asked_drivers(request);
+    if !asked.is_empty() {
+        words.push(format!("hpcvm.load={}", asked.join(",")));
     }
     Boot::Direct {
         kernel: image.kernel.clone(),
-        initrd: if request.scratch.is_some() {
-            image.full_initrd.clone()
-        } else {
+        initrd: if asked.is_empty() {
             image.initrd.clone()
+        } else {
+            image.full_initrd.clone()
         },
         command_line: words.join(" "),
     }
 }
 
-fn host_share(index: usize, share: &Share) -> HostShare {
-    HostShare {
+/// Groups of kernel modules that no device calls for, and only the larger initial RAM disk has.
+fn asked_drivers(request: &LaunchRequest) -> Vec<&'static str> {
+    let libraries = request.libraries.as_ref();
+    let by_disk = libraries.is_some_and(|libraries| libraries.export.is_some());
+    let writable = request.image.root == RootKind::Writable;
+    let asked = [
+        ("ext4", request.scratch.is_some() && !writable),
+        ("squashfs", by_disk && writable),
+    ];
+    asked
+        .into_iter()
+        .filter(|(_, asked)| *asked)
+        .map(|(group, _)| group)
+        .collect()
+}
+
+fn host_shares(request: &LaunchRequest) -> Vec<HostShare> {
+    let shares = request.shares.iter().enumerate().map(|(index, share)| HostShare {
         folder: share.host.clone(),
         tag: tag(index),
         read_only: share.read_only,
+    });
+    let libraries = request.libraries.iter().filter(|libraries| libraries.export.is_none());
+    let libraries = libraries.map(|libraries| HostShare {
+        folder: libraries.folder.clone(),
+        tag: LIBRARIES_TAG.to_owned(),
+        read_only: true,
+    });
+    libraries.chain(shares).collect()
+}
+
+fn library_mount(libraries: &Libraries) -> LibraryMount {
+    LibraryMount {
+        source: match libraries.export {
+            Some(_) => LibrarySource::Disk,
+            None => LibrarySource::Folder(LIBRARIES_TAG.to_owned()),
+        },
+        generation: libraries.generation,
+        digest: libraries.digest,
+        path: OsString::from(MOUNT_POINT),
     }
 }
 
@@ -217,6 +264,7 @@ fn description(request: &LaunchRequest) -> JobDescription {
             .collect(),
         network: (request.network == Network::User).then_some(USER_NETWORK),
         scratch: request.scratch.map(|_| OsString::from(SCRATCH_PATH)),
+        libraries: request.libraries.as_ref().map(library_mount),
     }
 }
 

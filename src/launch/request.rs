@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::boot_image::BootImage;
+use super::libraries::Libraries;
 use crate::guest::job_disk::Identity;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Chipset, Network};
@@ -33,6 +34,8 @@ pub struct LaunchRequest {
     pub inputs: Vec<Input>,
     /// Guest files and folders copied out after it.
     pub outputs: Vec<Output>,
+    /// The shared library repository, where the image links to it.
+    pub libraries: Option<Libraries>,
     /// Size of an empty disk mounted at `/scratch`.
     pub scratch: Option<Bytes>,
     /// The guest's network.

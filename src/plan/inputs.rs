@@ -9,7 +9,7 @@ use crate::rootfs::resolve::Resolution;
 use crate::rootfs::{RootfsError, overlay};
 
 /// Counts changes of how images are made from the same inputs.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The digest of the recipe as it was understood: what it says, and the content of the overlays
 /// and files it names. Where they stand on this host and which mirror is near do not count.
@@ -45,9 +45,10 @@ pub fn recipe_digest(recipe: &Recipe) -> Result<Digest, RootfsError> {
     Ok(hasher.finish())
 }
 
-/// The digest of everything that decides an image: recipe, exact packages, and this hpcvm.
+/// The digest of everything that decides an image: recipe, exact packages, this hpcvm, and the
+/// name of the `repository` that libraries may be linked from.
 #[must_use]
-pub fn build_key(recipe: &Recipe, recipe_digest: Digest, resolution: &Resolution) -> Digest {
+pub fn build_key(recipe: &Recipe, recipe_digest: Digest, resolution: &Resolution, repository: Option<&str>) -> Digest {
     let architecture = recipe.base.architecture;
     let resolution = serde_json::to_string(resolution).expect("resolutions have string keys only");
     let mut hasher = Hasher::default();
@@ -58,5 +59,8 @@ pub fn build_key(recipe: &Recipe, recipe_digest: Digest, resolution: &Resolution
         .field(programs::init(architecture))
         .field(programs::job_runner(architecture));
     hasher.field(recipe_digest.as_bytes()).field(resolution.as_bytes());
+    if let Some(repository) = repository.filter(|_| recipe.libraries.is_some()) {
+        hasher.field(repository.as_bytes());
+    }
     hasher.finish()
 }

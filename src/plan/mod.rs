@@ -88,7 +88,7 @@ pub fn plan(recipe: &Recipe, digest: Digest, facts: &Facts) -> Plan {
         recipe: digest,
         image: facts.image,
         packages: facts.resolution.as_ref().map(listed),
-        steps: StepKind::ALL.into_iter().map(step).collect(),
+        steps: StepKind::of(recipe).map(step).collect(),
         missing: facts.missing.clone(),
     }
 }
@@ -96,7 +96,7 @@ pub fn plan(recipe: &Recipe, digest: Digest, facts: &Facts) -> Plan {
 /// Every program that building `recipe` may start, sorted.
 #[must_use]
 pub fn tools(recipe: &Recipe) -> Vec<&'static str> {
-    let mut tools: Vec<_> = StepKind::ALL.into_iter().flat_map(|kind| kind.tools(recipe)).collect();
+    let mut tools: Vec<_> = StepKind::of(recipe).flat_map(|kind| kind.tools(recipe)).collect();
     tools.sort_unstable();
     tools.dedup();
     tools

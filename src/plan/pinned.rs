@@ -51,7 +51,7 @@ fn question(recipe: &Recipe) -> Digest {
         .field(base.architecture.debian().as_bytes());
     hasher.field(format!("{:?} {:?} {:?}", base.pockets, base.bootstrap, recipe.kernel.initrd).as_bytes());
     hasher.field(recipe.kernel.package.as_bytes());
-    for names in [&base.components, &recipe.packages] {
+    for names in [&base.components, &recipe.all_packages()] {
         hasher.field(names.join(" ").as_bytes());
     }
     hasher.finish()

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Facts;
-use crate::recipe::{Bootstrap, Bootstrapper, Initrd, Recipe, RootKind, Wrap};
+use crate::recipe::{Bootstrap, Bootstrapper, Initrd, Libraries, LocalLibraries, Recipe, RootKind, Wrap};
 
 /// A step of a build. Each one's result is a function of the recipe and the steps before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +21,8 @@ pub enum StepKind {
     Purge,
     /// Overlays, the job runner and single files are laid over it.
     Overlays,
+    /// Libraries and folders become links into the shared library repository.
+    Libraries,
     /// The kernel is packed and its modules are chosen.
     Kernel,
     /// The tree becomes a root file system.
@@ -32,14 +34,23 @@ pub enum StepKind {
 }
 
 impl StepKind {
+    /// The steps of a build of `recipe`, in order.
+    pub fn of(recipe: &Recipe) -> impl Iterator<Item = Self> + use<> {
+        let linking = recipe.libraries.is_some();
+        Self::ALL
+            .into_iter()
+            .filter(move |step| *step != Self::Libraries || linking)
+    }
+
     /// All steps in order.
-    pub const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Resolve,
         Self::Fetch,
         Self::Bootstrap,
         Self::Services,
         Self::Purge,
         Self::Overlays,
+        Self::Libraries,
         Self::Kernel,
         Self::Root,
         Self::Disk,
@@ -56,6 +67,7 @@ impl StepKind {
             Self::Services => "services",
             Self::Purge => "purge",
             Self::Overlays => "overlays",
+            Self::Libraries => "libraries",
             Self::Kernel => "kernel",
             Self::Root => "root",
             Self::Disk => "disk",
@@ -71,7 +83,7 @@ impl StepKind {
             Self::Resolve => format!(
                 "{} and {} packages of Debian {} {}",
                 recipe.kernel.package,
-                recipe.packages.len(),
+                recipe.all_packages().len(),
                 base.suite,
                 base.architecture
             ),
@@ -87,6 +99,7 @@ impl StepKind {
                 let names: Vec<_> = recipe.overlays.iter().map(|overlay| overlay.name.as_str()).collect();
                 format!("{}, {} files", names.join(", "), recipe.files.len())
             }
+            Self::Libraries => recipe.libraries.as_ref().map_or_else(String::new, libraries),
             Self::Kernel => match recipe.kernel.wrap {
                 Wrap::Lz4 => "re-wrap the kernel with LZ4".to_owned(),
                 Wrap::Raw => "unpack the kernel".to_owned(),
@@ -119,7 +132,7 @@ impl StepKind {
                 RootKind::Writable => vec!["mke2fs", "debugfs"],
             },
             Self::Disk => vec!["mkfs.vfat", "mcopy", "syslinux"],
-            Self::Services | Self::Purge | Self::Overlays | Self::Kernel | Self::Store => Vec::new(),
+            Self::Services | Self::Purge | Self::Overlays | Self::Libraries | Self::Kernel | Self::Store => Vec::new(),
         }
     }
 
@@ -131,4 +144,20 @@ impl StepKind {
             _ => false,
         }
     }
+}
+
+/// What is linked, in a few words.
+fn libraries(wishes: &Libraries) -> String {
+    let linked = match wishes.local {
+        LocalLibraries::BootCritical => "link libraries that are not boot-critical",
+        LocalLibraries::Needed => "link libraries that no program needs",
+        LocalLibraries::All => "link libraries",
+    };
+    let counted = |count: usize, what: &str| match count {
+        0 => String::new(),
+        1 => format!(", 1 {what}"),
+        count => format!(", {count} {what}s"),
+    };
+    let packages = counted(wishes.linked_packages.len(), "linked package");
+    [linked, &packages, &counted(wishes.relocate.len(), "folder")].concat()
 }

@@ -75,6 +75,8 @@ codes! {
     WITHOUT_NOTHING = "HV0232", Warning, "without removes nothing";
     NO_EFFECT = "HV0233", Warning, "setting without effect";
     SERVICE_UNKNOWN = "HV0234", Error, "no package brings this service";
+    RELOCATE = "HV0235", Error, "folder cannot become a link";
+    REPOSITORY = "HV0236", Error, "shared library repository not found";
 }
 
 #[cfg(test)]

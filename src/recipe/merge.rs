@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::codes;
 use super::located::Located;
-use super::model::{Base, FileEntry, Image, Kernel, List, Recipe, Run, Scalar, Services, Validation, Without, Word};
+use super::model::{
+    Base, FileEntry, Image, Kernel, Libraries, List, Recipe, Run, Scalar, Services, Validation, Without, Word,
+};
 use super::report::{Report, quoted};
 use super::resolved::{Pocket, PurgeRule};
 
@@ -32,6 +34,7 @@ fn over(inherited: Recipe, own: Recipe) -> Recipe {
         files: list(inherited.files, own.files),
         purge: list(inherited.purge, own.purge),
         keep: list(inherited.keep, own.keep),
+        libraries: section(inherited.libraries, own.libraries, libraries),
         kernel: section(inherited.kernel, own.kernel, kernel),
         init: own.init.or(inherited.init),
         image: section(inherited.image, own.image, |inherited, own| Image {
@@ -54,6 +57,16 @@ fn base(inherited: Base, own: Base) -> Base {
         pockets: list(inherited.pockets, own.pockets),
         bootstrap: own.bootstrap.or(inherited.bootstrap),
         bootstrapper: own.bootstrapper.or(inherited.bootstrapper),
+    }
+}
+
+fn libraries(inherited: Libraries, own: Libraries) -> Libraries {
+    Libraries {
+        local: own.local.or(inherited.local),
+        repository: own.repository.or(inherited.repository),
+        linked_packages: list(inherited.linked_packages, own.linked_packages),
+        keep: list(inherited.keep, own.keep),
+        relocate: list(inherited.relocate, own.relocate),
     }
 }
 
@@ -197,6 +210,11 @@ fn leave_out(inherited: &mut Recipe, without: Without, report: &mut Report) {
     drop_from(&mut inherited.files, without.files, report);
     drop_from(&mut inherited.purge, without.purge, report);
     drop_from(&mut inherited.keep, without.keep, report);
+    leave_out_libraries(
+        &mut inherited.libraries,
+        [without.linked_packages, without.keep_libraries, without.relocate],
+        report,
+    );
     drop_from(&mut kernel.modules, without.modules, report);
     drop_from(&mut kernel.command_line, without.command_line, report);
     drop_from(&mut inherited.validate, without.validate, report);
@@ -210,6 +228,20 @@ fn leave_out(inherited: &mut Recipe, without: Without, report: &mut Report) {
             nothing_removed(&name, report);
         }
     }
+}
+
+/// Takes packages, globs and folders out of the inherited section, which is not made for it:
+/// a recipe without the section keeps all libraries.
+fn leave_out_libraries(
+    section: &mut Option<Libraries>,
+    [packages, keep, relocate]: [List<String>; 3],
+    report: &mut Report,
+) {
+    let mut none = Libraries::default();
+    let libraries = section.as_mut().unwrap_or(&mut none);
+    drop_from(&mut libraries.linked_packages, packages, report);
+    drop_from(&mut libraries.keep, keep, report);
+    drop_from(&mut libraries.relocate, relocate, report);
 }
 
 fn drop_from<T, D>(list: &mut List<T>, dropped: List<D>, report: &mut Report)

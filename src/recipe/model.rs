@@ -11,7 +11,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use super::located::Located;
-use super::resolved::{Bootstrap, Bootstrapper, Compression, Init, Initrd, Pocket, PurgeRule, RootKind, Wrap};
+use super::resolved::{
+    Bootstrap, Bootstrapper, Compression, Init, Initrd, LocalLibraries, Pocket, PurgeRule, RootKind, Wrap,
+};
 use crate::architecture::Architecture;
 
 /// The version of the recipe format.
@@ -51,6 +53,8 @@ pub(super) struct Recipe {
     pub(super) purge: List<PurgeRule>,
     /// Globs of absolute paths that no purge rule may remove.
     pub(super) keep: List<String>,
+    /// Which libraries the image holds, and which it links from a shared library repository.
+    pub(super) libraries: Option<Libraries>,
     /// The kernel and what starts with it.
     pub(super) kernel: Option<Kernel>,
     /// What runs as process 1 of the guest.
@@ -91,6 +95,22 @@ pub(super) struct Base {
 pub(super) struct Services {
     /// Globs of service names to keep; all others are stripped.
     pub(super) keep: List<String>,
+}
+
+/// Which libraries the image holds, and which it links from a shared library repository.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Libraries {
+    /// Which libraries stay in the image; all others become links.
+    pub(super) local: Option<Located<LocalLibraries>>,
+    /// The repository's folder, absolute or relative to this file.
+    pub(super) repository: Option<Word>,
+    /// Debian packages to install whose libraries are always linked.
+    pub(super) linked_packages: List<String>,
+    /// Globs of absolute paths of libraries that stay in the image.
+    pub(super) keep: List<String>,
+    /// Folders of the guest that become one link each.
+    pub(super) relocate: List<String>,
 }
 
 /// One file, folder or link laid over the tree: exactly one of `content`, `source`, `link` and
@@ -196,6 +216,12 @@ pub(super) struct Without {
     pub(super) purge: List<PurgeRule>,
     /// Globs of `keep`, as the included recipe writes them.
     pub(super) keep: List<String>,
+    /// Packages of `libraries: linked-packages`.
+    pub(super) linked_packages: List<String>,
+    /// Globs of `libraries: keep`, as the included recipe writes them.
+    pub(super) keep_libraries: List<String>,
+    /// Folders of `libraries: relocate`, as the included recipe writes them.
+    pub(super) relocate: List<String>,
     /// Kernel modules.
     pub(super) modules: List<String>,
     /// Words of the kernel's command line.

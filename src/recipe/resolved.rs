@@ -34,6 +34,9 @@ pub struct Recipe {
     pub overlays: Vec<Overlay>,
     /// Single files laid over the tree after the overlays.
     pub files: Vec<FileEntry>,
+    /// Which libraries are linked; `None` where all stay in the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub libraries: Option<Libraries>,
     /// The kernel and what starts with it.
     pub kernel: Kernel,
     /// What runs as process 1 of the guest.
@@ -49,6 +52,50 @@ pub struct Recipe {
     /// Where values stand that can only be checked once the tree is there.
     #[serde(skip)]
     pub origins: Origins,
+}
+
+impl Recipe {
+    /// Every package to install: `packages` and the linked ones; sorted, without duplicates.
+    #[must_use]
+    pub fn all_packages(&self) -> Vec<String> {
+        let linked = self.libraries.iter().flat_map(|libraries| &libraries.linked_packages);
+        let mut all: Vec<String> = self.packages.iter().chain(linked).cloned().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+/// Which libraries the image holds, and which it links from a shared library repository.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Libraries {
+    /// Which libraries stay in the image.
+    pub local: LocalLibraries,
+    /// The repository's folder as the recipe names it.
+    pub repository: Option<PathBuf>,
+    /// The same folder on this host: a relative one is found from the recipe that names it.
+    #[serde(skip)]
+    pub repository_folder: Option<PathBuf>,
+    /// Packages whose libraries are always linked; sorted, without duplicates.
+    pub linked_packages: Vec<String>,
+    /// Globs of absolute paths of libraries that stay in the image.
+    pub keep: Vec<String>,
+    /// Folders that become one link each: absolute paths, none inside another; sorted.
+    pub relocate: Vec<String>,
+}
+
+/// Which libraries stay in the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LocalLibraries {
+    /// Those that run before the repository is mounted.
+    #[default]
+    BootCritical,
+    /// Those too that a program of the image loads when it starts.
+    Needed,
+    /// All but those of linked packages and relocated folders.
+    All,
 }
 
 /// Where values stand that can only be checked once the tree is there.

@@ -42,7 +42,7 @@ pub fn purge(tree: &mut Tree, rules: &[PurgeRule], keep: &[String]) -> Result<Ve
 }
 
 /// Compiles globs in which `*` stops at a slash and `**` does not.
-pub(super) fn globs<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<GlobSet, RootfsError> {
+pub(crate) fn globs<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<GlobSet, RootfsError> {
     let invalid = |glob: &str, error: &globset::Error| RootfsError::InvalidGlob {
         glob: glob.to_owned(),
         why: error.kind().to_string(),

@@ -73,7 +73,7 @@ pub struct Resolution {
 
 /// Resolves `recipe` with the package lists of `state` as they are: [`AptState::update`] first.
 pub fn resolve(runner: &dyn Runner, state: &AptState, recipe: &Recipe) -> Result<Resolution, RootfsError> {
-    let mut wanted: Vec<String> = recipe.packages.clone();
+    let mut wanted = recipe.all_packages();
     if recipe.kernel.initrd == Initrd::Debian {
         wanted.push(recipe.kernel.package.clone());
     }

@@ -12,6 +12,8 @@
  */
 #include "job.h"
 #include "sys.h"
+#include "libraries.h"
+#include "interpreter.h"
 
 #define MAX_BODY (4u << 20)
 #define MAX_STRINGS 16384
@@ -93,6 +95,19 @@ static void tell_event(const char *event, const char *more)
     tell(&t);
 }
 
+/* Tells a path that a file of the job named: it may hold anything but an end of a line. */
+static void tell_text(const char *event, const char *path)
+{
+    struct text t = {.length = 0};
+    put(&t, event);
+    put(&t, path);
+    for (size_t i = 0; i < t.length; i++)
+        if ((unsigned char)t.bytes[i] < ' ')
+            t.bytes[i] = '?';
+    put(&t, "\n");
+    tell(&t);
+}
+
 /* ---- the job disk ---- */
 
 static uint32_t crc32_of(const uint8_t *bytes, uint32_t n)
@@ -154,6 +169,19 @@ static void take_share(char *bytes, uint32_t length)
     shares[share_count++].path = string(bytes + 4 + tag_length, (uint32_t)(length - 4 - tag_length));
 }
 
+static void take_libraries(char *bytes, uint32_t length)
+{
+    const char *tag = string(bytes + 40, length > 40 ? length - 40 : 0);
+    size_t tag_length = length_of(tag) + 1;
+    if (length < 40 || 40 + tag_length >= length)
+        return;
+    libraries.kind = number(bytes, length);
+    libraries.generation = number(bytes + 4, length);
+    libraries.digest = (uint8_t *)bytes + 8;
+    libraries.tag = tag;
+    libraries.path = string(bytes + 40 + tag_length, (uint32_t)(length - 40 - tag_length));
+}
+
 static void take_record(uint16_t tag, char *bytes, uint32_t length)
 {
     switch (tag) {
@@ -179,6 +207,7 @@ static void take_record(uint16_t tag, char *bytes, uint32_t length)
     case TAG_OUTPUT: if (output_count < 255) outputs[output_count++] = (char *)string(bytes, length); break;
     case TAG_NETWORK: if (length >= 16) network = (uint8_t *)bytes; break;
     case TAG_SCRATCH: scratch = string(bytes, length); break;
+    case TAG_LIBRARIES: take_libraries(bytes, length); break;
     }
 }
 
@@ -510,8 +539,23 @@ static long open_port(const char *name)
     return -1;
 }
 
+/* What the child tells its parent when the job cannot be started. */
+struct failure {
+    int32_t step, error;
+    char interpreter[INTERPRETER_SIZE]; /* the one that is missing, if that is the reason */
+};
+
+/* Executes PROGRAM; where the kernel finds nothing, finds out whether an interpreter is missing. */
+static long execute_one(const char *program, struct failure *failure)
+{
+    long error = sys(__NR_execve, program, arguments, variables);
+    if (error == -ENOENT && !failure->interpreter[0] && !missing_interpreter(program, failure->interpreter))
+        failure->interpreter[0] = 0;
+    return error;
+}
+
 /* Tries PROGRAM in each folder of the job's PATH as execvp does; returns the errno to report. */
-static long execute(void)
+static long execute(struct failure *failure)
 {
     const char *path = "/usr/local/bin:/usr/bin:/bin";
     long worst = -ENOENT;
@@ -520,7 +564,7 @@ static long execute(void)
             path = variables[i] + 5;
     for (const char *p = arguments[0]; *p; p++)
         if (*p == '/')
-            return sys(__NR_execve, arguments[0], arguments, variables);
+            return execute_one(arguments[0], failure);
     while (*path) {
         struct text candidate = {.length = 0};
         char one[2] = {0, 0};
@@ -532,17 +576,17 @@ static long execute(void)
             path++;
         put(&candidate, candidate.length ? "/" : "./");
         put(&candidate, arguments[0]);
-        long error = sys(__NR_execve, candidate.bytes, arguments, variables);
+        long error = execute_one(candidate.bytes, failure);
         if (error != -ENOENT && error != -20 /* ENOTDIR */)
             worst = error;
     }
     return worst;
 }
 
-/* In the child: becomes the job, or reports over FAILURE which step failed. */
-__attribute__((noreturn)) static void become_job(int in, int out, int err, long failure)
+/* In the child: becomes the job, or tells PARENT which step failed. */
+__attribute__((noreturn)) static void become_job(int in, int out, int err, long parent)
 {
-    int32_t report[2] = {0, 0};
+    static struct failure failure;
     uint64_t no_signals = 0;
     sys(__NR_setsid);
     sys(__NR_dup2, in, 0);
@@ -559,15 +603,15 @@ __attribute__((noreturn)) static void become_job(int in, int out, int err, long 
         error = sys(NR_SETUID, uid);
     sys(__NR_umask, mask);
     if (error >= 0) {
-        report[0] = 1;
+        failure.step = 1;
         error = sys(__NR_chdir, folder);
     }
     if (error >= 0) {
-        report[0] = 2;
-        error = execute();
+        failure.step = 2;
+        error = execute(&failure);
     }
-    report[1] = (int32_t)-error;
-    write_all(failure, report, sizeof report);
+    failure.error = (int32_t)-error;
+    write_all(parent, &failure, sizeof failure);
     sys(__NR_exit, 127);
     for (;;)
         ;
@@ -580,11 +624,10 @@ static void close_all(long *fd)
     *fd = -1;
 }
 
-/* Starts the job; returns its process id, or a negative errno with the failed step in *STEP. */
-static long start_job(int32_t *step)
+/* Starts the job; returns its process id, or a negative errno with the rest in *FAILURE. */
+static long start_job(struct failure *failed)
 {
     int in[2], out[2], err[2], failure[2];
-    int32_t report[2] = {0, 0};
     sys(__NR_pipe2, in, O_CLOEXEC);
     sys(__NR_pipe2, out, O_CLOEXEC);
     sys(__NR_pipe2, err, O_CLOEXEC);
@@ -604,12 +647,11 @@ static long start_job(int32_t *step)
     sys(__NR_fcntl, in[1], 4 /* F_SETFL */, O_NONBLOCK);
     sys(__NR_fcntl, out[0], 4, O_NONBLOCK);
     sys(__NR_fcntl, err[0], 4, O_NONBLOCK);
-    long got = sys(__NR_read, failure[0], report, sizeof report);
+    long got = sys(__NR_read, failure[0], failed, sizeof *failed);
     sys(__NR_close, failure[0]);
-    if (got == sizeof report) {
+    if (got == sizeof *failed) {
         sys(__NR_wait4, child, 0, 0, 0);
-        *step = report[0];
-        return -report[1];
+        return -failed->error;
     }
     return child;
 }
@@ -935,6 +977,8 @@ static void prepare(void)
     if ((problem = read_job()))
         refuse(problem, "", 0);
     take_identity();
+    if (libraries.kind && (problem = mount_libraries(&error)))
+        refuse("cannot mount the shared libraries:", problem, error);
     if ((problem = mount_shares(&error)))
         refuse("cannot mount the shared folder", problem, error);
     if (scratch && each_entry("/sys/class/block", mount_if_scratch, 0) != 1)
@@ -950,7 +994,7 @@ static void prepare(void)
 __attribute__((noreturn, used)) static void start(long *stack)
 {
     uint64_t child_mask = 1ull << (SIGCHLD - 1) | 1ull << (SIGPIPE - 1);
-    int32_t step = 0;
+    static struct failure failure;
     char **words = (char **)(stack + 1);
     is_service = stack[0] > 1 && same(words[1], "--service");
     for (char **variable = words + stack[0] + 1; *variable; variable++)
@@ -967,10 +1011,12 @@ __attribute__((noreturn, used)) static void start(long *stack)
         read_orders();
     if (stop_asked)
         finish("stopped", 3, 0, 0);
-    job = start_job(&step);
+    job = start_job(&failure);
     if (job < 0) {
         static const char *const steps[] = {"noidentity", "nofolder", "nocommand"};
-        finish(steps[step], 3, (uint32_t)-job, 0);
+        if (failure.interpreter[0])
+            tell_text("interpreter ", failure.interpreter);
+        finish(steps[failure.step], 3, (uint32_t)-job, 0);
     }
     tell_event("started", "");
     int status = supervise();

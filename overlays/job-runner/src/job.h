@@ -43,8 +43,23 @@ enum tag {
     TAG_OUTPUT = 15,   /* string: a path to bring back, repeated */
     TAG_NETWORK = 17,  /* address, netmask, gateway, name server: 4 x 4 bytes in network order */
     TAG_SCRATCH = 19,  /* string: where the scratch disk is mounted */
+    TAG_LIBRARIES = 20, /* u32 kind, u32 generation, 32 bytes its digest, string 9p tag, string guest path */
 };
 /* Strings end with a NUL that counts in their length. */
+
+/* Kinds of TAG_LIBRARIES. */
+#define LIBRARIES_FOLDER 1
+#define LIBRARIES_DISK 2
+
+/* After the squashfs of an exported generation, at the next multiple of 4096 bytes. */
+struct library_trailer {
+    char magic[8];
+    uint32_t version;
+    uint32_t generation;
+    uint8_t digest[32]; /* SHA-256 of the generation's index */
+};
+#define LIBRARY_MAGIC "HPCVMLIB"
+#define LIBRARY_VERSION 1
 
 struct result_header {
     char magic[8];

@@ -6,6 +6,7 @@
 mod base;
 mod combination;
 mod commands;
+mod libraries;
 mod machine;
 mod overlays;
 mod paths;

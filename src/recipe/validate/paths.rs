@@ -37,7 +37,7 @@ pub(super) fn check_glob(word: &Word, report: &mut Report) -> bool {
 }
 
 /// The path without doubled or final slashes and `.`; reported if it is not absolute or leads up.
-fn normalised(word: &Word, report: &mut Report) -> String {
+pub(super) fn normalised(word: &Word, report: &mut Report) -> String {
     let path = &word.value;
     let problem = if !path.starts_with('/') {
         Some("does not begin with '/'")

@@ -1,6 +1,6 @@
 //! The merged recipe as a whole.
 
-use super::{base, combination, commands, machine, overlays, paths, services, software, words};
+use super::{base, combination, commands, libraries, machine, overlays, paths, services, software, words};
 use crate::diagnostic::Span;
 use crate::digest::Digest;
 use crate::recipe::codes;
@@ -34,6 +34,7 @@ pub(in crate::recipe) fn resolve(merged: model::Recipe, report: &mut Report) -> 
         keep: paths::keep(merged.keep, report),
         overlays: overlays::resolve(merged.overlays, report),
         files: paths::files(merged.files, report),
+        libraries: merged.libraries.map(|section| libraries::resolve(section, report)),
         kernel: machine::kernel(merged.kernel.unwrap_or_default(), base.architecture, report),
         init: merged.init.map(|init| init.value).unwrap_or_default(),
         image: machine::image(merged.image.unwrap_or_default(), report),

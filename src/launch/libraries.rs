@@ -1,0 +1,294 @@
+//! The shared library repository that an image links to: found and checked before anything starts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::request::Start;
+use crate::diagnostic::{Blame, Problem};
+use crate::digest::Digest;
+use crate::image::StoredImage;
+use crate::image::library_list::{LIBRARY_LIST_FILE, LibraryList, ListedLibrary, Verdict};
+use crate::image::manifest::{Generation, ManifestError};
+use crate::recipe::{Init, RootKind};
+use crate::sharedlibs::{Damage, Index, LibraryError, Repository, Wanted};
+
+/// Things that an error lists before it only counts.
+const SHOWN: usize = 8;
+
+/// The generation that a guest gets, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Libraries {
+    /// The repository's folder.
+    pub folder: PathBuf,
+    /// The generation's export, where the guest gets it as a disk.
+    pub export: Option<PathBuf>,
+    /// The generation's number.
+    pub generation: u32,
+    /// SHA-256 of the generation's index.
+    pub digest: Digest,
+}
+
+/// How a guest gets the repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// As a disk where the generation was exported, else as a folder.
+    #[default]
+    Auto,
+    /// The generation's export as a disk.
+    Disk,
+    /// The host's folder over 9p.
+    Folder,
+}
+
+/// Where a repository may be.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// What the user names: it counts before everything else.
+    pub named: Option<PathBuf>,
+    /// What this site has: it counts where the image names none that is here.
+    pub site: Option<PathBuf>,
+}
+
+/// The repository that an image links to cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LibrariesError {
+    /// Nobody says where it is.
+    #[error("{image} links to libraries of the repository {repository}, and nothing says where that is")]
+    Nowhere {
+        /// The image's name.
+        image: String,
+        /// The repository's name.
+        repository: String,
+    },
+    /// The repository or its generation cannot be read.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The image's list of libraries cannot be read.
+    #[error(transparent)]
+    List(#[from] ManifestError),
+    /// The generation of this number has another index.
+    #[error(
+        "generation {number} in {} is not the one that {image} was built with: its index has the digest {found}, not {expected}",
+        folder.display()
+    )]
+    OtherGeneration {
+        /// The image's name.
+        image: String,
+        /// The repository's folder.
+        folder: PathBuf,
+        /// The generation's number.
+        number: u32,
+        /// The digest of its index.
+        found: Digest,
+        /// The digest that the manifest names.
+        expected: Digest,
+    },
+    /// Objects are missing or changed.
+    #[error("{image} cannot run with the repository {}:{}", folder.display(), listed(damaged))]
+    Damaged {
+        /// The image's name.
+        image: String,
+        /// The repository's folder.
+        folder: PathBuf,
+        /// What is wrong with each, with the library and the programs that need it.
+        damaged: Vec<String>,
+    },
+    /// The generation is wanted as a disk, and cannot be.
+    #[error("generation {number} of {} cannot be a disk: {why}", folder.display())]
+    NoDisk {
+        /// The repository's folder.
+        folder: PathBuf,
+        /// The generation's number.
+        number: u32,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+fn listed(lines: &[String]) -> String {
+    let mut text: String = lines.iter().take(SHOWN).flat_map(|line| ["\n  ", line]).collect();
+    if lines.len() > SHOWN {
+        text += &format!("\n  and {} more", lines.len() - SHOWN);
+    }
+    text
+}
+
+impl Problem for LibrariesError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Nowhere { .. } => "HV4401",
+            Self::Library(error) => error.code(),
+            Self::List(error) => error.code(),
+            Self::OtherGeneration { .. } => "HV4402",
+            Self::Damaged { .. } => "HV4403",
+            Self::NoDisk { .. } => "HV4404",
+        }
+    }
+
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Nowhere { .. } | Self::NoDisk { .. } => Blame::User,
+            Self::Library(error) => error.blame(),
+            Self::List(error) => error.blame(),
+            Self::OtherGeneration { .. } | Self::Damaged { .. } => Blame::Host,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        let help = match self {
+            Self::Library(error) => return error.help(),
+            Self::List(error) => return error.help(),
+            Self::Nowhere { .. } => {
+                "name its folder with --libs or HPCVM_LIBS, or as `libraries:` in /etc/hpcvm/site.yaml"
+            }
+            Self::OtherGeneration { .. } => "name the repository it was built with, or build the image again",
+            Self::Damaged { .. } => {
+                "see all that is wrong with `hpcvm libs verify`; building the image again writes damaged objects anew"
+            }
+            Self::NoDisk { .. } => "export it with `hpcvm libs export`, or leave --libs-by out",
+        };
+        Some(help.to_owned())
+    }
+}
+
+impl Libraries {
+    /// What `image` needs of a repository; `None` where it links to none. Reads the index and the
+    /// image's list of libraries, and of the repository's objects their status only.
+    pub fn find(image: &StoredImage, places: &Places, by: By, start: Start) -> Result<Option<Self>, LibrariesError> {
+        let Some(libraries) = &image.manifest.libraries else {
+            return Ok(None);
+        };
+        let generation = &libraries.generation;
+        let name = &image.manifest.name;
+        let folder = place(generation, places).ok_or_else(|| LibrariesError::Nowhere {
+            image: name.clone(),
+            repository: generation.repository.clone(),
+        })?;
+        let repository = Repository::open(&folder)?;
+        let index = repository.generation(generation.number)?;
+        if index.digest != generation.digest {
+            return Err(LibrariesError::OtherGeneration {
+                image: name.clone(),
+                folder: repository.folder().to_owned(),
+                number: generation.number,
+                found: index.digest,
+                expected: generation.digest,
+            });
+        }
+        let export = export(image, &repository, by, start)?;
+        let list = LibraryList::read(&image.path(LIBRARY_LIST_FILE))?;
+        let damaged = damaged(&repository, &index, &list, export.is_some());
+        if !damaged.is_empty() {
+            return Err(LibrariesError::Damaged {
+                image: name.clone(),
+                folder: repository.folder().to_owned(),
+                damaged,
+            });
+        }
+        Ok(Some(Self {
+            folder: repository.folder().to_owned(),
+            export,
+            generation: generation.number,
+            digest: generation.digest,
+        }))
+    }
+}
+
+/// The repository's folder: what the user names, the one that the image was built with if it is
+/// there, or the site's.
+fn place(generation: &Generation, places: &Places) -> Option<PathBuf> {
+    let built_with = generation.folder.as_deref().filter(|folder| folder.is_dir());
+    let found = places.named.as_deref().or(built_with).or(places.site.as_deref());
+    // One that is not there makes a better message than none.
+    found.or(generation.folder.as_deref()).map(Path::to_owned)
+}
+
+/// The export to attach as a disk, if that is how the guest gets the repository.
+fn export(
+    image: &StoredImage,
+    repository: &Repository,
+    by: By,
+    start: Start,
+) -> Result<Option<PathBuf>, LibrariesError> {
+    let number = image
+        .manifest
+        .libraries
+        .as_ref()
+        .map_or(0, |libraries| libraries.generation.number);
+    let refused = |why| LibrariesError::NoDisk {
+        folder: repository.folder().to_owned(),
+        number,
+        why,
+    };
+    // The boot partition's command line does not ask for the squashfs driver.
+    let driverless = image.manifest.root.kind == RootKind::Writable
+        && image.manifest.init == Init::JobRunner
+        && matches!(start, Start::Bios(_));
+    match (by, driverless) {
+        (By::Folder, _) | (By::Auto, true) => Ok(None),
+        (By::Disk, true) => Err(refused("a writable image that boots by its BIOS has no driver for it")),
+        (By::Auto, false) => Ok(repository.export_path(number)),
+        (By::Disk, false) => match repository.export_path(number) {
+            Some(path) => Ok(Some(path)),
+            None => Err(refused("it has no export whose trailer names it")),
+        },
+    }
+}
+
+/// What of the image's links leads nowhere, one line each. Objects in an export were checked when
+/// it was made: they must only be among them.
+fn damaged(repository: &Repository, index: &Index, list: &LibraryList, exported: bool) -> Vec<String> {
+    let mut linked: BTreeMap<Digest, Vec<&ListedLibrary>> = BTreeMap::new();
+    for library in list.entries.iter().filter(|library| library.verdict == Verdict::Linked) {
+        if let Some(object) = library.object {
+            linked.entry(object).or_default().push(library);
+        }
+    }
+    let mut lines = Vec::new();
+    let absent = linked.iter().filter(|(object, _)| index.entry(**object).is_none());
+    lines.extend(absent.map(|(_, libraries)| line(libraries, "is not in the generation")));
+    let folders = list.folders.iter();
+    let absent = folders.filter(|folder| index.folder(folder.object).is_none());
+    lines.extend(absent.map(|folder| format!("{} is not in the generation", folder.path)));
+    if exported || !lines.is_empty() {
+        return lines;
+    }
+    let files = linked
+        .iter()
+        .map(|(object, libraries)| Wanted::object(*object, libraries.first().map(|library| library.length)));
+    let folders = list.folders.iter().map(|folder| Wanted::folder(folder.object));
+    let wanted: Vec<Wanted> = files.chain(folders).collect();
+    let describe = |damage: Damage| match linked.get(&damage.wanted.digest) {
+        Some(libraries) if !damage.wanted.folder => line(libraries, &damage.to_string()),
+        _ => {
+            let folder = list.folders.iter().find(|folder| folder.object == damage.wanted.digest);
+            let path = folder.map_or("a folder", |folder| &folder.path);
+            format!("{path}: {damage}")
+        }
+    };
+    repository.check(&wanted).into_iter().map(describe).collect()
+}
+
+/// A library, what is wrong with it, and who cannot do without it.
+fn line(libraries: &[&ListedLibrary], fault: &str) -> String {
+    let names: Vec<&str> = libraries.iter().filter_map(|library| library.path.as_deref()).collect();
+    let mut programs: Vec<&str> = libraries
+        .iter()
+        .flat_map(|library| &library.needed_by)
+        .map(String::as_str)
+        .collect();
+    programs.sort_unstable();
+    programs.dedup();
+    let package = libraries.iter().find_map(|library| library.package.as_deref());
+    let package = package.map_or_else(String::new, |package| format!(" of {package}"));
+    let mut text = format!("{}{package}: {fault}", names.join(", "));
+    match programs.len() {
+        0 => {}
+        count if count > SHOWN => {
+            text += &format!("; {} and {} more need it", programs[..SHOWN].join(", "), count - SHOWN)
+        }
+        1 => text += &format!("; {} needs it", programs[0]),
+        _ => text += &format!("; {} need it", programs.join(", ")),
+    }
+    text
+}

@@ -1,0 +1,4 @@
+//! The shared library repository.
+
+mod core;
+mod fixtures;
