@@ -23,6 +23,7 @@ pub mod launch;
 pub mod plan;
 pub mod progress;
 pub mod recipe;
+pub mod remedy;
 pub mod rootfs;
 pub mod sharedlibs;
 pub mod slim;

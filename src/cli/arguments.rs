@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
-use super::{CliError, Context, Exit, bench, build, check, completions, doctor, image, man, run, scan, schema, test};
+use super::{
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, libs, man, run, scan, schema, test,
+};
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
 #[derive(Debug, Parser)]
@@ -90,6 +92,8 @@ pub enum Verb {
     Test(test::Args),
     /// Look at the images of the store
     Image(image::Args),
+    /// Keep libraries and data that images link to in one shared place
+    Libs(Box<libs::Args>),
     /// Measure how long launches take on this host
     Bench(bench::Args),
     /// Tell what programs load, and what they miss
@@ -114,6 +118,7 @@ impl Verb {
             Self::Run(args) => run::run(context, &args),
             Self::Test(args) => test::run(context, &args),
             Self::Image(args) => image::run(context, args),
+            Self::Libs(args) => libs::run(context, &args),
             Self::Bench(args) => bench::run(context, &args),
             Self::Scan(args) => scan::run(context, &args),
             Self::Doctor(args) => doctor::run(context, &args),

@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE")]
     pub(super) scratch: Option<Bytes>,
     #[command(flatten)]
-    pub(super) libraries: run_libraries::Args,
+    pub(super) libraries: run_libraries::LibraryArgs,
     /// Set a variable for the job, or pass one of this environment on
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<OsString>,

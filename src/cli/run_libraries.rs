@@ -21,7 +21,7 @@ pub(super) enum LibrariesBy {
 
 /// What the command line says of the repository.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(super) struct Args {
+pub(super) struct LibraryArgs {
     /// Folder of the shared library repository [default: the image's, or the site's]
     #[arg(long, value_name = "FOLDER", env = "HPCVM_LIBS", hide_env_values = true)]
     pub(super) libs: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub(super) fn places(context: &Context, named: Option<&Path>) -> Result<Places, 
 pub(super) fn attach(
     context: &Context,
     image: &StoredImage,
-    args: &Args,
+    args: &LibraryArgs,
     request: &mut LaunchRequest,
 ) -> Result<(), CliError> {
     if image.manifest.libraries.is_none() {

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::scan_graph::{dot, tree, why};
-use super::scan_report::{json, problems, table};
+use super::scan_plugins;
+use super::scan_report::{Json, problems, table};
 use super::{CliError, Context, Exit};
 use crate::elf::ElfError;
 use crate::elf::file_system::{FileSystem, FolderFiles, HostFiles};
 use crate::elf::loader::{Loader, Settings};
 use crate::elf::processor;
-use crate::elf::scan::{Options, Scanned, scan};
+use crate::elf::scan::{Found, Options, Scanned, scan};
 use crate::rootfs::tarball;
 use crate::rootfs::tree::{Origin, Tree};
 
@@ -36,6 +37,9 @@ pub struct Args {
     /// Look for every undefined symbol too
     #[arg(long)]
     symbols: bool,
+    /// Leave out plug-ins: what is loaded without being named as needed
+    #[arg(long)]
+    no_plugins: bool,
     /// Tell only what is missing
     #[arg(long, conflicts_with_all = ["dot", "why"])]
     problems: bool,
@@ -60,6 +64,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let own_path = context.environment.get("PATH").filter(|_| args.root.is_none());
     let options = Options {
         symbols: args.symbols,
+        plugins: !args.no_plugins,
         path: own_path.unwrap_or(GUEST_PATH.as_ref()).to_owned(),
     };
     let paths = match &args.paths[..] {
@@ -114,7 +119,7 @@ fn print(context: &Context, args: &Args, loader: &Loader<'_>, scanned: &[Scanned
         return Ok(ui.print(dot(scanned))?);
     }
     if ui.json() {
-        return Ok(ui.print_json(&json(loader, scanned))?);
+        return Ok(ui.print_json(&Json { loader, scanned })?);
     }
     if args.table {
         return Ok(ui.print(table(loader, scanned, style))?);
@@ -130,6 +135,9 @@ fn print(context: &Context, args: &Args, loader: &Loader<'_>, scanned: &[Scanned
             text.push('\n');
         } else {
             text += &tree(file, style);
+            if let Found::Elf(program) = &file.found {
+                text += &scan_plugins::lines(program, style);
+            }
         }
         for problem in problems {
             text += &["  ", &style.error("problem"), ": ", &problem, "\n"].concat();

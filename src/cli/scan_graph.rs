@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
+use super::scan_plugins::{Opening, openings};
 use super::ui::Style;
 use crate::elf::closure::{Closure, Edge};
 use crate::elf::scan::{Found, Scanned};
@@ -96,9 +97,8 @@ fn rule(rule: &Rule) -> String {
     }
 }
 
-/// All needs of all files, each once: who, by which name, which file (or the name, where nothing
-/// was found), whether it was found.
-fn needs(scanned: &[Scanned]) -> BTreeSet<(String, String, String, bool)> {
+/// All needs of all files and plug-ins, each once.
+fn needs(scanned: &[Scanned]) -> BTreeSet<Opening> {
     let programs = scanned.iter().filter_map(|file| match &file.found {
         Found::Elf(program) => Some(program),
         _ => None,
@@ -108,12 +108,12 @@ fn needs(scanned: &[Scanned]) -> BTreeSet<(String, String, String, bool)> {
         program.closure.edges.iter().map(move |edge| {
             let name = edge.name.display().to_string();
             match edge.to {
-                Ok(to) => (path(edge.from), name, path(to), true),
-                Err(_) => (path(edge.from), name.clone(), name, false),
+                Ok(to) => (path(edge.from), name, path(to), true, ""),
+                Err(_) => (path(edge.from), name.clone(), name, false, ""),
             }
         })
     });
-    edges.collect()
+    edges.chain(openings(scanned)).collect()
 }
 
 /// The whole as a graph in Graphviz's language; what is missing is red.
@@ -121,27 +121,39 @@ pub(super) fn dot(scanned: &[Scanned]) -> String {
     let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let mut text = "digraph scan {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
     let mut lines = BTreeSet::new();
-    for (from, _, to, found) in needs(scanned) {
-        if !found {
+    for (from, _, to, found, family) in needs(scanned) {
+        // A plug-in that is not there stops nothing.
+        if !found && family.is_empty() {
             lines.insert(format!("  {} [color=red];\n", quote(&to)));
         }
-        lines.insert(format!("  {} -> {};\n", quote(&from), quote(&to)));
+        let form = match family {
+            "" => String::new(),
+            family => format!(" [style=dashed, label={}]", quote(family)),
+        };
+        lines.insert(format!("  {} -> {}{form};\n", quote(&from), quote(&to)));
     }
     text.extend(lines);
     text + "}\n"
 }
 
+/// Who needs a file, each with the family through which it opens it, if it does.
+type Users = BTreeMap<String, BTreeMap<String, &'static str>>;
+
 /// Everything that leads to the library `name`, as a tree from the library up to what was
 /// scanned; `None` where nothing needs it. What was shown once is not unfolded again.
 pub(super) fn why(scanned: &[Scanned], name: &str, style: Style) -> Option<String> {
-    let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut users = Users::new();
     let mut wanted = BTreeSet::new();
-    for (from, by, to, _) in needs(scanned) {
+    for (from, by, to, _, family) in needs(scanned) {
         if by == name || to == name {
             wanted.insert(to.clone());
         }
         if from != to {
-            users.entry(to).or_default().insert(from);
+            let known = users.entry(to).or_default().entry(from).or_insert(family);
+            // What is needed anyway needs no plug-in.
+            if family.is_empty() {
+                *known = family;
+            }
         }
     }
     let mut text = String::new();
@@ -153,16 +165,10 @@ pub(super) fn why(scanned: &[Scanned], name: &str, style: Style) -> Option<Strin
     (!wanted.is_empty()).then_some(text)
 }
 
-fn above(
-    users: &BTreeMap<String, BTreeSet<String>>,
-    target: &str,
-    indent: &str,
-    shown: &mut HashSet<String>,
-    text: &mut String,
-) {
+fn above(users: &Users, target: &str, indent: &str, shown: &mut HashSet<String>, text: &mut String) {
     let below = users.get(target).into_iter().flatten();
-    let count = users.get(target).map_or(0, BTreeSet::len);
-    for (place, user) in below.enumerate() {
+    let count = users.get(target).map_or(0, BTreeMap::len);
+    for (place, (user, family)) in below.enumerate() {
         let last = place + 1 == count;
         let (branch, deeper) = if last {
             ("└── ", "    ")
@@ -170,8 +176,12 @@ fn above(
             ("├── ", "│   ")
         };
         let again = !shown.insert(user.clone()) && users.contains_key(user);
+        let by = match *family {
+            "" => String::new(),
+            family => format!(" (plug-in: {family})"),
+        };
         let mark = if again { " (see above)" } else { "" };
-        let _ = writeln!(text, "{indent}{branch}{user}{mark}");
+        let _ = writeln!(text, "{indent}{branch}{user}{by}{mark}");
         if !again && indent.chars().count() < DEEPEST {
             above(users, user, &format!("{indent}{deeper}"), shown, text);
         }

@@ -1,9 +1,11 @@
 //! What `hpcvm scan` says of each file: problems, a table, JSON.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Value, json};
 
 use super::image_table::flush_left;
+use super::scan_plugins::{self, Lists};
 use super::ui::Style;
 use crate::elf::closure::Closure;
 use crate::elf::loader::Loader;
@@ -82,61 +84,89 @@ pub(super) fn table(loader: &Loader<'_>, scanned: &[Scanned], style: Style) -> S
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(["STATE", "KIND", "ABI", "LOADS", "FILE"].map(|title| style.strong(title)));
+        .set_header(["STATE", "KIND", "ABI", "LOADS", "PLUG-INS", "FILE"].map(|title| style.strong(title)));
     for file in scanned {
         let state = if file.is_broken() {
             style.error("problem")
         } else {
             style.good("ok")
         };
-        let (kind, abi, loads) = match &file.found {
+        let (kind, abi, loads, plugins) = match &file.found {
             Found::Elf(program) => {
                 let object = &program.closure.objects[0].object;
                 let kind = if object.is_program() { "program" } else { "library" };
-                (kind, object.abi.to_string(), program.closure.objects.len() - 1)
+                let loads = program.closure.objects.len() - 1;
+                (kind, object.abi.to_string(), loads, scan_plugins::count(program))
             }
-            Found::Script(_) => ("script", String::new(), 0),
-            Found::Faulty(_) => ("damaged", String::new(), 0),
-            Found::Other => ("other", String::new(), 0),
+            Found::Script(_) => ("script", String::new(), 0, 0),
+            Found::Faulty(_) => ("damaged", String::new(), 0, 0),
+            Found::Other => ("other", String::new(), 0, 0),
         };
         let path = file.path.display().to_string();
-        table.add_row([state, kind.to_owned(), abi, loads.to_string(), path]);
+        table.add_row([
+            state,
+            kind.to_owned(),
+            abi,
+            loads.to_string(),
+            plugins.to_string(),
+            path,
+        ]);
         for problem in problems(loader, file) {
-            table.add_row([
-                String::new(),
-                String::new(),
-                String::new(),
-                String::new(),
-                format!("-> {problem}"),
-            ]);
+            table.add_row(["", "", "", "", "", &format!("-> {problem}")]);
         }
     }
     flush_left(&mut table);
     format!("{}\n", table.trim_fmt())
 }
 
-/// All that is known, as version 1 of the format in `docs/scan.md`.
-pub(super) fn json(loader: &Loader<'_>, scanned: &[Scanned]) -> Value {
-    let files: Vec<Value> = scanned
-        .iter()
-        .map(|file| {
-            let mut object = json!({
-                "path": file.path.to_string_lossy(),
-                "broken": file.is_broken(),
-                "problems": problems(loader, file),
-            });
-            let (kind, more) = match &file.found {
-                Found::Elf(program) => ("elf", elf(program)),
-                Found::Script(programs) => ("script", json!({ "interpreters": interpreters(programs) })),
-                Found::Faulty(fault) => ("damaged", json!({ "fault": fault.to_string() })),
-                Found::Other => ("other", json!({})),
-            };
-            object["kind"] = kind.into();
-            object[kind] = more;
-            object
-        })
-        .collect();
-    json!({ "scan": 1, "files": files })
+/// All that is known, as version 1 of the format in `docs/scan.md`. Written file by file: as one
+/// value in memory it would be much larger than what it is made of.
+pub(super) struct Json<'a> {
+    pub(super) loader: &'a Loader<'a>,
+    pub(super) scanned: &'a [Scanned],
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut plugins = Lists::default();
+        let uses: Vec<Value> = self.scanned.iter().map(|file| plugins.of(file)).collect();
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("scan", &1)?;
+        map.serialize_entry("files", &Files { json: self, uses })?;
+        map.serialize_entry("plugins", &plugins.all())?;
+        map.end()
+    }
+}
+
+/// The files, each made into a value when its turn comes.
+struct Files<'a> {
+    json: &'a Json<'a>,
+    /// Its plug-ins, for each file.
+    uses: Vec<Value>,
+}
+
+impl Serialize for Files<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let files = self.json.scanned.iter().zip(&self.uses);
+        serializer.collect_seq(files.map(|(file, plugins)| json_of(self.json.loader, file, plugins)))
+    }
+}
+
+fn json_of(loader: &Loader<'_>, file: &Scanned, plugins: &Value) -> Value {
+    let mut object = json!({
+        "path": file.path.to_string_lossy(),
+        "broken": file.is_broken(),
+        "problems": problems(loader, file),
+    });
+    let (kind, more) = match &file.found {
+        Found::Elf(program) => ("elf", elf(program, plugins)),
+        Found::Script(programs) => ("script", json!({ "interpreters": interpreters(programs) })),
+        Found::Faulty(fault) => ("damaged", json!({ "fault": fault.to_string() })),
+        Found::Other => ("other", json!({})),
+    };
+    object["kind"] = kind.into();
+    object[kind] = more;
+    object
 }
 
 fn interpreters(programs: &[(std::path::PathBuf, bool)]) -> Vec<Value> {
@@ -144,7 +174,7 @@ fn interpreters(programs: &[(std::path::PathBuf, bool)]) -> Vec<Value> {
     programs.iter().map(entry).collect()
 }
 
-fn elf(program: &Program) -> Value {
+fn elf(program: &Program, plugins: &Value) -> Value {
     let closure = &program.closure;
     let loads = closure.objects.iter().map(|loaded| {
         let object = &loaded.object;
@@ -190,5 +220,6 @@ fn elf(program: &Program) -> Value {
         "missing-versions": versions.collect::<Vec<_>>(),
         "missing-symbols": symbols.collect::<Vec<_>>(),
         "dlopen": optional.collect::<Vec<_>>(),
+        "plugins": plugins,
     })
 }

@@ -21,7 +21,7 @@ pub struct Args {
     /// A name, NAME@DIGITS, the first digits of a digest, or the path of an image's folder
     image: String,
     #[command(flatten)]
-    libraries: run_libraries::Args,
+    libraries: run_libraries::LibraryArgs,
 }
 
 /// What came of one validation.

@@ -22,8 +22,20 @@ pub struct Loaded {
     pub rule: Rule,
     /// The file that first needed it, as an index; `None` for the program itself.
     pub loader: Option<usize>,
+    /// Which file it is.
+    pub id: FileId,
     /// `$ORIGIN`.
     origin: PathBuf,
+}
+
+impl Loaded {
+    fn requester(&self) -> Requester<'_> {
+        Requester {
+            path: &self.path,
+            origin: self.origin.as_os_str(),
+            object: &self.object,
+        }
+    }
 }
 
 /// That one file needs another.
@@ -47,6 +59,8 @@ pub struct Closure {
     /// Files by the names they answer to: those they were asked for by, soname and path.
     names: HashMap<OsString, usize>,
     files: HashMap<FileId, usize>,
+    /// For a plug-in: who loads it, and those that loaded that one, up to the program.
+    parents: Arc<[Loaded]>,
 }
 
 impl Closure {
@@ -55,12 +69,6 @@ impl Closure {
         let read = loader.read(path).ok_or(Fault::NotElf)?;
         let object = read.object?;
         let search = loader.search(object.abi);
-        let mut closure = Self {
-            objects: Vec::new(),
-            edges: Vec::new(),
-            names: HashMap::new(),
-            files: HashMap::new(),
-        };
         let interpreter = object.interpreter.clone();
         let program = Loaded {
             origin: origin(&program_path(loader, path, &object)),
@@ -68,17 +76,58 @@ impl Closure {
             object,
             rule: Rule::Root,
             loader: None,
+            id: read.id,
         };
-        closure.push(program, read.id);
+        let mut closure = Self::begin(program, [].into());
         if let Some(interpreter) = interpreter {
             closure.start_loader(loader, &search, &interpreter);
         }
+        closure.follow(loader, &search);
+        Ok(closure)
+    }
+
+    /// What `dlopen` of `name` loads when the first of `parents` calls it: that file, then those
+    /// that loaded it, up to the program. What the program has loaded already is not known here:
+    /// see [`Closure::named`] of the program's own.
+    pub fn dlopen(loader: &Loader<'_>, name: &OsStr, parents: Arc<[Loaded]>) -> Result<Self, Miss> {
+        let caller = parents.first().ok_or(Miss::NotFound)?;
+        let search = loader.search(caller.object.abi);
+        let requesters: Vec<Requester<'_>> = parents.iter().map(Loaded::requester).collect();
+        let hit = search.find(loader, name, &requesters)?;
+        let plugin = Loaded {
+            origin: origin(&hit.path),
+            path: hit.path,
+            object: hit.object,
+            rule: hit.rule,
+            loader: None,
+            id: hit.id,
+        };
+        let mut closure = Self::begin(plugin, parents);
+        closure.names.entry(name.to_owned()).or_insert(0);
+        closure.follow(loader, &search);
+        Ok(closure)
+    }
+
+    fn begin(first: Loaded, parents: Arc<[Loaded]>) -> Self {
+        let mut closure = Self {
+            objects: Vec::new(),
+            edges: Vec::new(),
+            names: HashMap::new(),
+            files: HashMap::new(),
+            parents,
+        };
+        closure.push(first);
+        closure
+    }
+
+    /// Loads what the files need, breadth first.
+    fn follow(&mut self, loader: &Loader<'_>, search: &Search) {
         let mut next = 0;
-        while next < closure.objects.len() {
-            let needed = closure.objects[next].object.clone();
+        while next < self.objects.len() {
+            let needed = self.objects[next].object.clone();
             for name in &needed.needed {
-                let to = closure.load(loader, &search, next, name);
-                closure.edges.push(Edge {
+                let to = self.load(loader, search, next, name);
+                self.edges.push(Edge {
                     from: next,
                     name: name.clone(),
                     to,
@@ -86,7 +135,14 @@ impl Closure {
             }
             next += 1;
         }
-        Ok(closure)
+    }
+
+    /// The file at `index` and those that loaded it, up to the program.
+    #[must_use]
+    pub fn chain(&self, index: usize) -> Vec<Loaded> {
+        let own = std::iter::successors(Some(index), |index| self.objects[*index].loader);
+        let own = own.map(|index| &self.objects[index]);
+        own.chain(self.parents.iter()).cloned().collect()
     }
 
     /// The needs that were not met.
@@ -105,6 +161,12 @@ impl Closure {
         let search = loader.search(self.objects[from].object.abi);
         let hit = search.find(loader, name, &self.requesters(from)).ok()?;
         Some(hit.path)
+    }
+
+    /// The file `id`, if it is loaded.
+    #[must_use]
+    pub fn file(&self, id: &FileId) -> Option<usize> {
+        self.files.get(id).copied()
     }
 
     /// The file that answers to `name`, if it is loaded.
@@ -153,46 +215,35 @@ impl Closure {
 
     /// `from` and those that loaded it, up to the program.
     fn requesters(&self, from: usize) -> Vec<Requester<'_>> {
-        let mut chain = Vec::new();
-        let mut next = Some(from);
-        while let Some(index) = next {
-            let loaded = &self.objects[index];
-            chain.push(Requester {
-                path: &loaded.path,
-                origin: loaded.origin.as_os_str(),
-                object: &loaded.object,
-            });
-            next = loaded.loader;
-        }
-        chain
+        let own = std::iter::successors(Some(from), |index| self.objects[*index].loader);
+        let own = own.map(|index| &self.objects[index]);
+        own.chain(self.parents.iter()).map(Loaded::requester).collect()
     }
 
     /// Adds what was found unless it is the same file as one that is loaded.
     fn add(&mut self, hit: Hit, from: usize, name: &OsStr) -> usize {
         let index = match self.files.get(&hit.id) {
             Some(index) => *index,
-            None => self.push(
-                Loaded {
-                    origin: origin(&hit.path),
-                    path: hit.path,
-                    object: hit.object,
-                    rule: hit.rule,
-                    loader: Some(from),
-                },
-                hit.id,
-            ),
+            None => self.push(Loaded {
+                origin: origin(&hit.path),
+                path: hit.path,
+                object: hit.object,
+                rule: hit.rule,
+                loader: Some(from),
+                id: hit.id,
+            }),
         };
         self.names.entry(name.to_owned()).or_insert(index);
         index
     }
 
-    fn push(&mut self, loaded: Loaded, id: FileId) -> usize {
+    fn push(&mut self, loaded: Loaded) -> usize {
         let index = self.objects.len();
         let soname = loaded.object.soname.clone();
         for name in soname.into_iter().chain([loaded.path.clone().into()]) {
             self.names.entry(name).or_insert(index);
         }
-        self.files.insert(id, index);
+        self.files.insert(loaded.id.clone(), index);
         self.objects.push(loaded);
         index
     }

@@ -4,14 +4,18 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::abi::Abi;
 use super::bytes::FileId;
+use super::closure::Loaded;
+use super::families::{Key, Marks, Members};
 use super::file_system::FileSystem;
 use super::ld_cache::{self, Cache};
 use super::object::{Fault, Object};
 use super::search::Search;
+use super::symbol_index::{Resolution, SymbolIndex};
 
 /// What is known before a program is started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,12 +52,26 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        known.unwrap_or_else(|| {
+        self.known(key).unwrap_or_else(|| {
             let value = compute();
             let mut values = self.0.write().unwrap_or_else(PoisonError::into_inner);
             values.entry(key.to_owned()).or_insert(value).clone()
         })
+    }
+
+    fn known<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn put(&self, key: K, value: V) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, value);
     }
 }
 
@@ -67,7 +85,16 @@ pub struct Loader<'a> {
     paths: Memory<PathBuf, Option<Read>>,
     folders: Memory<PathBuf, bool>,
     searches: Memory<Abi, Arc<Search>>,
+    marks: Memory<FileId, Marks>,
+    members: Memory<Key, Members>,
+    symbols: Memory<FileId, Arc<SymbolIndex>>,
+    /// How many symbols may still be kept.
+    symbols_room: AtomicUsize,
+    resolutions: Memory<FileId, Arc<Resolution>>,
 }
+
+/// As many symbols are kept at most, in 8 bytes each; those of 5,000 files are about 4 million.
+const MOST_SYMBOLS: usize = 12 * 1024 * 1024;
 
 /// The loader's cache.
 const CACHE: &str = "/etc/ld.so.cache";
@@ -87,6 +114,11 @@ impl<'a> Loader<'a> {
             paths: Memory::new(),
             folders: Memory::new(),
             searches: Memory::new(),
+            marks: Memory::new(),
+            members: Memory::new(),
+            symbols: Memory::new(),
+            symbols_room: AtomicUsize::new(MOST_SYMBOLS),
+            resolutions: Memory::new(),
         }
     }
 
@@ -134,6 +166,47 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn search(&self, abi: Abi) -> Arc<Search> {
         self.searches.get(&abi, || Arc::new(Search::new(self, abi)))
+    }
+
+    /// What a loaded file tells about plug-ins.
+    pub(super) fn marks(&self, loaded: &Loaded) -> Marks {
+        self.marks.get(&loaded.id, || {
+            let source = self.files.open(&loaded.path).ok();
+            Marks::read(&loaded.object, source.as_ref())
+        })
+    }
+
+    /// A list of plug-ins, found with `find` the first time.
+    pub(super) fn members(&self, key: &Key, find: impl FnOnce() -> Members) -> Members {
+        self.members.get(key, find)
+    }
+
+    /// The symbols of a loaded file; none where they are damaged.
+    pub(super) fn symbols(&self, loaded: &Loaded) -> Arc<SymbolIndex> {
+        if let Some(known) = self.symbols.known(&loaded.id) {
+            return known;
+        }
+        let source = self.files.open(&loaded.path).ok();
+        let index = source.and_then(|source| SymbolIndex::read(&source).ok());
+        let index = Arc::new(index.unwrap_or_default());
+        let take = |room: usize| room.checked_sub(index.len());
+        let kept = self
+            .symbols_room
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        match kept {
+            Ok(_) => self.symbols.get(&loaded.id, || index),
+            Err(_) => index,
+        }
+    }
+
+    /// How the undefined symbols of a file were resolved last.
+    pub(super) fn resolution(&self, file: &FileId) -> Option<Arc<Resolution>> {
+        self.resolutions.known(file)
+    }
+
+    /// Remembers how the undefined symbols of a file were resolved.
+    pub(super) fn resolved(&self, file: &FileId, resolution: Resolution) {
+        self.resolutions.put(file.clone(), Arc::new(resolution));
     }
 
     /// Every object that was read so far with all paths it was found by, sorted.

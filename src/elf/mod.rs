@@ -9,6 +9,7 @@ pub mod abi;
 pub mod bytes;
 pub mod closure;
 mod error;
+pub mod families;
 pub mod file_system;
 pub mod ld_cache;
 pub mod ld_conf;
@@ -19,6 +20,7 @@ pub mod processor;
 pub mod scan;
 pub mod scripts;
 pub mod search;
+mod symbol_index;
 pub mod symbols;
 #[cfg(test)]
 mod test_files;

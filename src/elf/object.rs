@@ -11,8 +11,9 @@ use goblin::elf::dynamic::{
     DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM, Dyn,
 };
 use goblin::elf::header::{ELFMAG, ET_DYN, ET_EXEC, Header};
-use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE};
-use goblin::elf::{Dynamic, Elf, ProgramHeader};
+use goblin::elf::program_header::{PF_W, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE};
+use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
+use goblin::elf::{Dynamic, Elf, ProgramHeader, SectionHeader};
 
 use super::abi::{Abi, Class};
 use super::bytes::{Source, Window};
@@ -251,6 +252,38 @@ impl Layout {
         }
         Ok(notes)
     }
+}
+
+/// Where the data that a program reads and does not write or execute stands in a file, as offsets
+/// and lengths: by its sections, or where it has none, by its segments.
+pub(super) fn read_only_data(source: &Source) -> Result<Vec<(u64, u64)>, Fault> {
+    let mut window = Window::new(source);
+    let layout = Layout::read(&mut window)?;
+    let flags = u64::from(SHF_ALLOC | SHF_EXECINSTR | SHF_WRITE);
+    let data: Vec<(u64, u64)> = sections(&mut window, &layout)?
+        .iter()
+        .filter(|section| section.sh_type == SHT_PROGBITS && section.sh_flags & flags == u64::from(SHF_ALLOC))
+        .map(|section| (section.sh_offset, section.sh_size))
+        .collect();
+    if !data.is_empty() {
+        return Ok(data);
+    }
+    let loaded = layout.segments.iter().filter(|segment| segment.p_type == PT_LOAD);
+    let constant = loaded.filter(|segment| segment.p_flags & PF_W == 0);
+    Ok(constant.map(|segment| (segment.p_offset, segment.p_filesz)).collect())
+}
+
+/// The section table; empty where there is none that can be read, which the loader does not need.
+pub(super) fn sections(window: &mut Window<'_>, layout: &Layout) -> Result<Vec<SectionHeader>, Fault> {
+    let count = usize::from(layout.header.e_shnum);
+    let size = SectionHeader::size(layout.ctx);
+    if count == 0 || usize::from(layout.header.e_shentsize) != size {
+        return Ok(Vec::new());
+    }
+    let Some(bytes) = window.exactly(layout.header.e_shoff, count * size)? else {
+        return Ok(Vec::new());
+    };
+    Ok(SectionHeader::parse_from(&bytes, 0, count, layout.ctx).unwrap_or_default())
 }
 
 fn segments(window: &mut Window<'_>, header: &Header, ctx: Ctx) -> Result<Vec<ProgramHeader>, Fault> {

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::ElfError;
 use super::closure::Closure;
+use super::families::{Use, uses};
 use super::loader::Loader;
 use super::notes::{Dlopen, Priority};
 use super::object::Fault;
@@ -18,6 +19,8 @@ use super::verify::{Gravity, MissingSymbol, MissingVersion, missing_symbols, mis
 pub struct Options {
     /// Whether to resolve symbols too, which reads much more.
     pub symbols: bool,
+    /// Whether to look for plug-ins, which `DT_NEEDED` does not name.
+    pub plugins: bool,
     /// Where `env` of a script looks for programs.
     pub path: OsString,
 }
@@ -55,6 +58,8 @@ pub struct Program {
     pub symbols: Vec<MissingSymbol>,
     /// Libraries that its files tell they load by `dlopen`.
     pub optional: Vec<Optional>,
+    /// Plug-ins that it may load, if they were asked for. They never make it broken.
+    pub plugins: Vec<Use>,
 }
 
 /// A library that a file loads by `dlopen`, and whether it is there.
@@ -148,6 +153,11 @@ fn one(loader: &Loader<'_>, path: PathBuf, options: &Options) -> Scanned {
             };
             Found::Elf(Box::new(Program {
                 optional: optional(loader, &closure),
+                plugins: if options.plugins {
+                    uses(loader, &closure)
+                } else {
+                    Vec::new()
+                },
                 closure,
                 versions,
                 symbols,

@@ -250,17 +250,22 @@ impl Search {
     }
 }
 
-/// The minor version of the root's glibc 2.x, from the versions that its libc defines.
+/// The minor version of the root's glibc 2.x.
 fn glibc(loader: &Loader<'_>, folders: &[PathBuf], abi: Abi) -> Option<u32> {
     let objects = folders.iter().filter_map(|folder| {
         let object = loader.read(&folder.join("libc.so.6"))?.object.ok()?;
         (object.abi == abi).then_some(object)
     });
+    objects.filter_map(|object| glibc_minor(&object)).max()
+}
+
+/// The minor version of a glibc 2.x, from the versions that its libc defines.
+pub(super) fn glibc_minor(libc: &Object) -> Option<u32> {
     let minor = |version: &str| version.strip_prefix("GLIBC_2.")?.split('.').next()?.parse().ok();
-    objects
-        .filter_map(|object| object.provides.clone())
+    libc.provides
+        .iter()
         .flatten()
-        .filter_map(|version| minor(&version))
+        .filter_map(|version| minor(version))
         .max()
 }
 

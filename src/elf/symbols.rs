@@ -7,12 +7,15 @@ use goblin::elf::section_header::{SHT_DYNSYM, SectionHeader};
 use goblin::elf::sym::{STB_LOCAL, STB_WEAK, Sym, Symtab};
 
 use super::bytes::{Source, Window};
-use super::object::{Fault, Layout};
+use super::object::{Fault, Layout, sections};
 
 /// More than any library has: LLVM's has about 40,000, Qt's browser engine 250,000.
 const MOST_SYMBOLS: u64 = 4 * 1024 * 1024;
 /// The largest string table that is read.
 const LARGEST_STRINGS: u64 = 256 * 1024 * 1024;
+/// The most that all names together may have: symbols of a hostile file may share one long name,
+/// which must not take time for each.
+const ALL_NAMES: usize = 512 * 1024 * 1024;
 
 /// The dynamic symbols of a file, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,52 +28,71 @@ pub struct Symbols {
     pub defined: BTreeSet<Box<[u8]>>,
 }
 
+/// What a symbol is to its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binding {
+    Undefined,
+    UndefinedWeak,
+    Defined,
+}
+
 impl Symbols {
     /// Reads the dynamic symbols of the file at `source`.
     pub fn read(source: &Source) -> Result<Self, Fault> {
-        let mut window = Window::new(source);
-        let layout = Layout::read(&mut window)?;
-        let Some(table) = layout.value(DT_SYMTAB).and_then(|address| layout.offset(address)) else {
-            return Ok(Self::default());
-        };
-        let damaged = || Fault::Damaged("the dynamic symbols");
-        let (start, end) = layout.strings().ok_or_else(damaged)?;
-        let count = count(&mut window, &layout)?;
-        if count > MOST_SYMBOLS || end - start > LARGEST_STRINGS {
-            return Err(damaged());
-        }
-        let piece = |offset: u64, length: u64| {
-            let length = usize::try_from(length).ok()?;
-            Some((offset, length))
-        };
-        let size = Sym::size(layout.ctx.container) as u64;
-        let mut read = |(offset, length)| window.exactly(offset, length);
-        let symbols = read(piece(table, count * size).ok_or_else(damaged)?)?.ok_or_else(damaged)?;
-        let strings = read(piece(start, end - start).ok_or_else(damaged)?)?.ok_or_else(damaged)?;
-        let count = usize::try_from(count).map_err(|_| damaged())?;
-        let symbols = Symtab::parse(&symbols, 0, count, layout.ctx).map_err(|_| damaged())?;
-        Ok(Self::sort(&symbols, &strings))
-    }
-
-    fn sort(table: &Symtab<'_>, strings: &[u8]) -> Self {
         let mut symbols = Self::default();
-        for symbol in table {
-            let Some(name) = strings.get(symbol.st_name..) else {
-                continue;
-            };
-            let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-            if name.is_empty() || symbol.st_bind() == STB_LOCAL {
-                continue;
-            }
-            let set = match (symbol.st_shndx, symbol.st_bind()) {
-                (0, STB_WEAK) => &mut symbols.undefined_weak,
-                (0, _) => &mut symbols.undefined,
-                _ => &mut symbols.defined,
+        visit(source, |binding, name| {
+            let set = match binding {
+                Binding::Undefined => &mut symbols.undefined,
+                Binding::UndefinedWeak => &mut symbols.undefined_weak,
+                Binding::Defined => &mut symbols.defined,
             };
             set.insert(name.into());
-        }
-        symbols
+        })?;
+        Ok(symbols)
     }
+}
+
+/// Calls `each` for every dynamic symbol that is not local, in the file's order.
+pub(super) fn visit(source: &Source, mut each: impl FnMut(Binding, &[u8])) -> Result<(), Fault> {
+    let mut window = Window::new(source);
+    let layout = Layout::read(&mut window)?;
+    let Some(table) = layout.value(DT_SYMTAB).and_then(|address| layout.offset(address)) else {
+        return Ok(());
+    };
+    let damaged = || Fault::Damaged("the dynamic symbols");
+    let (start, end) = layout.strings().ok_or_else(damaged)?;
+    let count = count(&mut window, &layout)?;
+    if count > MOST_SYMBOLS || end - start > LARGEST_STRINGS {
+        return Err(damaged());
+    }
+    let mut read = |offset, length: u64| {
+        let length = usize::try_from(length).map_err(|_| damaged())?;
+        window.exactly(offset, length)?.ok_or_else(damaged)
+    };
+    let symbols = read(table, count * Sym::size(layout.ctx.container) as u64)?;
+    let strings = read(start, end - start)?;
+    let count = usize::try_from(count).map_err(|_| damaged())?;
+    let table = Symtab::parse(&symbols, 0, count, layout.ctx).map_err(|_| damaged())?;
+    let mut rest_of_names = ALL_NAMES;
+    for symbol in &table {
+        if symbol.st_name == 0 || symbol.st_bind() == STB_LOCAL {
+            continue;
+        }
+        let Some(rest) = strings.get(symbol.st_name..) else {
+            continue;
+        };
+        let end = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
+        rest_of_names = rest_of_names.checked_sub(end).ok_or_else(damaged)?;
+        let binding = match (symbol.st_shndx, symbol.st_bind()) {
+            (0, STB_WEAK) => Binding::UndefinedWeak,
+            (0, _) => Binding::Undefined,
+            _ => Binding::Defined,
+        };
+        if end > 0 {
+            each(binding, &rest[..end]);
+        }
+    }
+    Ok(())
 }
 
 /// How many dynamic symbols there are. The loader never needs to know, so that no dynamic entry
@@ -99,14 +121,6 @@ fn count(window: &mut Window<'_>, layout: &Layout) -> Result<u64, Fault> {
 }
 
 fn dynsym(window: &mut Window<'_>, layout: &Layout) -> Result<Option<SectionHeader>, Fault> {
-    let count = usize::from(layout.header.e_shnum);
-    let size = SectionHeader::size(layout.ctx);
-    if count == 0 || usize::from(layout.header.e_shentsize) != size {
-        return Ok(None);
-    }
-    let Some(bytes) = window.exactly(layout.header.e_shoff, count * size)? else {
-        return Ok(None);
-    };
-    let sections = SectionHeader::parse_from(&bytes, 0, count, layout.ctx).unwrap_or_default();
+    let sections = sections(window, layout)?;
     Ok(sections.into_iter().find(|section| section.sh_type == SHT_DYNSYM))
 }

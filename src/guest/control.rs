@@ -22,6 +22,9 @@ pub enum Report {
     },
     /// What kept the guest from starting the job: `problem TEXT`; an ending follows.
     Problem(String),
+    /// The command is there and cannot be executed, because this program that starts it, its
+    /// dynamic loader or the one that its first line names, is not: `interpreter PATH`.
+    Interpreter(String),
     /// The job is over: `HOW UPTIME VALUE STDOUT STDERR OUTPUTS`.
     Ended {
         /// When, in the guest's time.
@@ -68,6 +71,9 @@ impl Report {
         let (word, rest) = line.split_once(' ')?;
         if word == "problem" {
             return Some(Self::Problem(rest.trim().to_owned()));
+        }
+        if word == "interpreter" {
+            return Some(Self::Interpreter(rest.to_owned()));
         }
         if word == "ready" {
             let (uptime, init) = rest

@@ -103,7 +103,7 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// The command is not in the guest or cannot be executed there.
-    #[error("{command}: {source} in the guest of {image}")]
+    #[error("{command}: {} in the guest of {image}", why_not(source, interpreter.as_deref()))]
     Command {
         /// The command's name.
         command: String,
@@ -111,6 +111,8 @@ pub enum LaunchError {
         image: String,
         /// What the guest said.
         source: io::Error,
+        /// The program that is missing and starts it, where that is the reason.
+        interpreter: Option<String>,
     },
     /// Stopped from outside before the job had started.
     #[error("stopped by signal {0} before the job had started")]
@@ -139,6 +141,13 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
+}
+
+fn why_not(source: &io::Error, interpreter: Option<&str>) -> String {
+    match interpreter {
+        Some(path) => format!("it is there, but {path}, which starts it, is not"),
+        None => source.to_string(),
+    }
 }
 
 /// What was said last, indented below the failure.

@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::collect;
@@ -27,6 +28,7 @@ use crate::exec::{Host, Invocation};
 use crate::guest::control::{Order, Report, Step};
 use crate::guest::result_disk::{Ending, HEADER_LENGTH, ResultHeader};
 use crate::hypervisor::qemu;
+use crate::remedy::{Lack, Listener};
 use crate::timing::{Phase, Timeline};
 
 /// Time beyond the grace for the guest to pass on what its job wrote before it was killed.
@@ -51,6 +53,8 @@ pub struct Outcome {
     pub stopped: Option<StopReason>,
     /// Exit status of the guest's tar that packed the outputs.
     pub outputs_status: u32,
+    /// What a loader said on the job's standard error that it lacks; empty where it succeeded.
+    pub lacks: Vec<Lack>,
 }
 
 /// Runs `request`'s job in a fresh VM. `interrupts` is asked for signals until the end.
@@ -121,7 +125,9 @@ fn named(error: LaunchError, request: &LaunchRequest) -> LaunchError {
             folder: prepare::job_folder(request),
             source,
         },
-        LaunchError::Command { source, .. } => {
+        LaunchError::Command {
+            source, interpreter, ..
+        } => {
             let command = request
                 .job
                 .command
@@ -131,6 +137,7 @@ fn named(error: LaunchError, request: &LaunchRequest) -> LaunchError {
                 command: command.unwrap_or_default(),
                 image: request.image.name.clone(),
                 source,
+                interpreter,
             }
         }
         other => other,
@@ -190,6 +197,9 @@ struct Session<'a> {
     stopped: Option<StopReason>,
     report: Option<(Step, ResultHeader)>,
     problem: Option<String>,
+    interpreter: Option<String>,
+    /// Reads the job's standard error along.
+    listener: Arc<Mutex<Listener>>,
 }
 
 impl<'a> Session<'a> {
@@ -208,8 +218,12 @@ impl<'a> Session<'a> {
         let control = port();
         let stdin = port();
         pump_input(streams.stdin, &stdin);
-        pump_output(Channel::Stdout, port(), streams.stdout, tell.clone());
-        pump_output(Channel::Stderr, port(), streams.stderr, tell.clone());
+        pump_output(Channel::Stdout, port(), streams.stdout, tell.clone(), |_| {});
+        let listener = Arc::new(Mutex::new(Listener::default()));
+        let reader = listener.clone();
+        pump_output(Channel::Stderr, port(), streams.stderr, tell.clone(), move |bytes| {
+            reader.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+        });
         listen(&control, tell.clone());
         forward(interrupts, tell.clone());
         watch(&child, tell);
@@ -230,6 +244,8 @@ impl<'a> Session<'a> {
             stopped: None,
             report: None,
             problem: None,
+            interpreter: None,
+            listener,
         }
     }
 
@@ -295,6 +311,7 @@ impl<'a> Session<'a> {
                 }
             }
             Report::Problem(problem) => self.problem = Some(problem),
+            Report::Interpreter(path) => self.interpreter = Some(path),
             Report::Ended { step, result, .. } => {
                 self.report = Some((step, result));
                 self.state = State::Draining;
@@ -382,6 +399,7 @@ impl<'a> Session<'a> {
                 Ok(Message::StreamEnded) => self.streams_open -= 1,
                 Ok(Message::Reported(Report::Ended { step, result, .. })) => self.report = Some((step, result)),
                 Ok(Message::Reported(Report::Problem(problem))) => self.problem = Some(problem),
+                Ok(Message::Reported(Report::Interpreter(path))) => self.interpreter = Some(path),
                 Ok(Message::Interrupted(Interrupt::Stop(signal))) => self.stopped = Some(StopReason::Signal(signal)),
                 Ok(Message::Interrupted(Interrupt::Kill)) | Err(_) => return,
                 Ok(_) => {}
@@ -409,6 +427,8 @@ impl<'a> Session<'a> {
             stopped: self.stopped,
             report: self.report,
             problem: self.problem.clone(),
+            interpreter: self.interpreter.clone(),
+            lacks: std::mem::take(&mut *self.listener.lock().unwrap_or_else(PoisonError::into_inner)).finish(),
             arrived: self.arrived,
             limits: self.limits,
             logs: &self.logs,

@@ -38,12 +38,13 @@ pub(super) fn pump_input(mut from: Box<dyn Read + Send>, to: &UnixStream) {
 }
 
 /// Passes what the guest sends on to the host, and tells how much; what nobody reads any more
-/// is counted and thrown away.
+/// is counted and thrown away. `listen` gets each piece after the host has it.
 pub(super) fn pump_output(
     channel: Channel,
     mut from: UnixStream,
     mut to: Box<dyn Write + Send>,
     tell: Sender<Message>,
+    mut listen: impl FnMut(&[u8]) + Send + 'static,
 ) {
     thread::spawn(move || {
         let mut chunk = vec![0; CHUNK];
@@ -59,6 +60,7 @@ pub(super) fn pump_output(
                 wanted = false;
                 let _ = tell.send(Message::NobodyReads(channel));
             }
+            listen(&chunk[..length]);
             if tell.send(Message::Arrived(channel, length as u64)).is_err() {
                 return;
             }

@@ -10,6 +10,7 @@ use super::request::Limits;
 use super::session::{End, Outcome, StopReason};
 use crate::guest::control::Step;
 use crate::guest::result_disk::{Ending, ResultHeader};
+use crate::remedy::Lack;
 
 /// Lines of a log that an error shows.
 const LINES_SHOWN: usize = 12;
@@ -22,6 +23,8 @@ pub(super) struct Evidence<'a> {
     pub(super) stopped: Option<StopReason>,
     pub(super) report: Option<(Step, ResultHeader)>,
     pub(super) problem: Option<String>,
+    pub(super) interpreter: Option<String>,
+    pub(super) lacks: Vec<Lack>,
     pub(super) arrived: [u64; 2],
     pub(super) limits: Limits,
     pub(super) logs: &'a Logs,
@@ -57,6 +60,10 @@ fn ran(evidence: &Evidence<'_>, result: ResultHeader) -> Result<Outcome, LaunchE
         ending: result.ending,
         stopped: evidence.stopped,
         outputs_status: result.outputs,
+        lacks: match result.ending {
+            Ending::Exited(0) => Vec::new(),
+            _ => evidence.lacks.clone(),
+        },
     })
 }
 
@@ -74,6 +81,7 @@ fn not_started(evidence: &Evidence<'_>, step: Step, result: ResultHeader) -> Lau
             command: String::new(),
             image: String::new(),
             source: errno,
+            interpreter: evidence.interpreter.clone(),
         },
         Step::Stopped => interrupted(evidence.stopped),
         Step::Ran | Step::Prepare | Step::Identity => LaunchError::Refused {

@@ -26,7 +26,7 @@ pub(super) fn is_merged(suite: &str) -> bool {
 /// Where `path` really stands in a merged tree: `bin/sh` is `usr/bin/sh`. The links themselves
 /// stay where they are.
 #[must_use]
-pub(super) fn merged(path: TreePath) -> TreePath {
+pub(crate) fn merged(path: TreePath) -> TreePath {
     let bytes = path.as_bytes();
     let Some(slash) = bytes.iter().position(|&byte| byte == b'/') else {
         return path;

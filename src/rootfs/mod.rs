@@ -9,7 +9,7 @@ mod error;
 pub mod extract;
 pub mod index;
 pub mod installed;
-mod layout;
+pub(crate) mod layout;
 pub mod normalise;
 pub mod overlay;
 pub mod pool;

@@ -102,6 +102,24 @@ pub fn resolve(runner: &dyn Runner, state: &AptState, recipe: &Recipe) -> Result
     })
 }
 
+/// The packages of these names with the lists of `state` as they are, and on wish what apt would
+/// install with them.
+pub fn named(
+    runner: &dyn Runner,
+    state: &AptState,
+    names: &[String],
+    dependencies: bool,
+) -> Result<Vec<Package>, RootfsError> {
+    if dependencies {
+        return described(runner, state, &uris(runner, state, names, "")?);
+    }
+    let mut found = Vec::new();
+    for name in names {
+        found.push(uris_of_one(runner, state, name)?);
+    }
+    described(runner, state, &found)
+}
+
 /// What a configured tree holds besides the recipe's packages and their dependencies.
 fn essential_patterns(runner: &dyn Runner, recipe: &Recipe) -> Result<Vec<String>, RootfsError> {
     if recipe.base.bootstrap == Bootstrap::Extract {

@@ -16,16 +16,22 @@
 //! something in `incoming` at most, which the next one removes.
 
 pub mod addition;
+pub mod archive;
 pub mod check;
 mod error;
 pub mod export;
 pub mod folder;
+pub mod gc;
+mod host_tree;
 pub mod index;
 mod lock;
 mod objects;
 pub mod provide;
+pub mod remove;
 pub mod repository;
 mod session;
+pub mod sources;
+pub mod verify;
 
 pub use addition::{Addition, NewFolder, NewLibrary, Provenance};
 pub use check::{Damage, Fault, Wanted};

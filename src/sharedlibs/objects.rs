@@ -119,6 +119,12 @@ pub(super) fn seal(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))
 }
 
+/// Whether a file has the mode and time that [`seal`] gives.
+pub(super) fn is_sealed(path: &Path, mode: u32) -> io::Result<bool> {
+    let found = fs::symlink_metadata(path)?;
+    Ok(found.permissions().mode() & 0o7777 == mode && found.modified()? == SystemTime::UNIX_EPOCH + TIME)
+}
+
 /// Makes what was written last.
 fn flush(scratch: &Path, files: &[PathBuf]) -> Result<(), LibraryError> {
     if files.len() > MANY {

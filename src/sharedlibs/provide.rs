@@ -117,7 +117,7 @@ impl Repository {
     ) -> Result<(Index, T), LibraryError> {
         loop {
             let newest = self.latest()?;
-            let number = newest.as_ref().map_or(1, |index| index.number + 1);
+            let number = self.next_number()?;
             let (mut entries, mut folders) = newest
                 .as_ref()
                 .map(|index| (index.entries.clone(), index.folders.clone()))

@@ -25,6 +25,7 @@ pub(super) const OBJECTS: &str = "objects";
 pub(super) const FOLDERS: &str = "folders";
 pub(super) const GENERATIONS: &str = "generations";
 pub(super) const EXPORTS: &str = "exports";
+pub(super) const QUARANTINE: &str = "quarantine";
 pub(super) const INCOMING: &str = "incoming";
 
 /// A shared library repository. Nothing is kept open: it may change while this lives.
@@ -127,6 +128,23 @@ impl Repository {
         }
         numbers.sort_unstable();
         Ok(numbers)
+    }
+
+    /// The number for the next generation. A damaged one that was taken away keeps its number,
+    /// for images may name it.
+    pub(super) fn next_number(&self) -> Result<u32, LibraryError> {
+        let folder = self.folder.join(QUARANTINE);
+        let mut highest = self.generations()?.last().copied().unwrap_or(0);
+        match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            entries => {
+                for entry in entries.map_err(reading(&folder))? {
+                    let name = entry.map_err(reading(&folder))?.file_name();
+                    highest = highest.max(number_of(&name.to_string_lossy(), ".json").unwrap_or(0));
+                }
+            }
+        }
+        Ok(highest + 1)
     }
 
     /// Reads one generation.
@@ -283,11 +301,11 @@ mod tests {
             Repository::open(&folder),
             Err(LibraryError::NoRepository { .. })
         ));
-        let made = Repository::create(&folder, "site").unwrap();
-        assert_eq!(made.name(), "site");
+        let repository = Repository::create(&folder, "site").unwrap();
+        assert_eq!(repository.name(), "site");
         assert_eq!(Repository::create(&folder, "other").unwrap().name(), "site");
-        assert_eq!(made.generations().unwrap(), [0_u32; 0]);
-        assert!(made.latest().unwrap().is_none());
+        assert_eq!(repository.generations().unwrap(), [0_u32; 0]);
+        assert!(repository.latest().unwrap().is_none());
         let mode = |name: &str| fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!(
             (mode(REPOSITORY_FILE), mode("objects"), mode("incoming")),

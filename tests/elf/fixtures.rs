@@ -112,10 +112,23 @@ impl Workshop {
 
     /// A program.
     pub(crate) fn program(&self, machine: Machine, path: &str, needs: &[&str], flags: &[&str]) -> PathBuf {
+        self.program_from(machine, path, "", needs, flags)
+    }
+
+    /// A program with this code in it.
+    pub(crate) fn program_from(
+        &self,
+        machine: Machine,
+        path: &str,
+        code: &str,
+        needs: &[&str],
+        flags: &[&str],
+    ) -> PathBuf {
         let output = self.path(path);
         let loader = format!("-Wl,--dynamic-linker={}", machine.loader());
         let arguments = self.arguments(machine, &["-pie", &loader], needs, flags);
-        self.compile(machine, &output, "void _start(void) {}", &arguments);
+        let code = format!("void _start(void) {{}}\n{code}");
+        self.compile(machine, &output, &code, &arguments);
         output
     }
 

@@ -1,5 +1,6 @@
 //! The ELF scan against the tools that know best: the host's own loader, compiler and readelf.
 
+mod families;
 mod fixtures;
 mod host;
 mod objects;

@@ -89,9 +89,9 @@ fn every_form_of_output_tells_the_same() {
     let (code, stdout, _) = scan(&["--root", root, "--table", "/bin/whole", "/bin/script"]);
     assert_eq!(code, 0);
     let table = "\
-STATE  KIND     ABI   LOADS  FILE
-ok     script         0      /bin/script
-ok     program  i386  3      /bin/whole
+STATE  KIND     ABI   LOADS  PLUG-INS  FILE
+ok     script         0      0         /bin/script
+ok     program  i386  3      0         /bin/whole
 ";
     assert_eq!(stdout, table);
     let (code, stdout, _) = scan(&["--root", root, "--json", "/bin/broken"]);
@@ -101,6 +101,84 @@ ok     program  i386  3      /bin/whole
     assert_eq!(file["elf"]["needs"][1]["name"], "libnone.so");
     assert_eq!(file["elf"]["needs"][1]["to"], serde_json::Value::Null);
     assert_eq!(file["elf"]["loads"][1]["rule"], "interpreter");
+}
+
+/// What is shown of a program that opens other files while it runs.
+const OPENING: &str = "\
+/bin/program (i386)
+├── /lib/ld-linux.so.2 => /lib/ld-linux.so.2 [interpreter]
+└── libc.so.6 => /lib/libc.so.6 [default folder]
+  plug-ins of nss:
+    libnss_gone.so.2 => not found [/etc/nsswitch.conf: passwd]
+    libnss_ldap.so.2 => /lib/libnss_ldap.so.2 [/etc/nsswitch.conf: passwd]
+      with /lib/libldap.so
+      without libsasl.so, which is not found
+  possible by dlopen:
+    libmaybe.so.1 => not found [a string of /bin/program]
+";
+
+#[test]
+fn plug_ins_are_told_and_never_break_a_program() {
+    if !compiler() {
+        return;
+    }
+    let workshop = Workshop::new();
+    let code = "int dlopen(), getpwnam(); void f(void) { getpwnam(); dlopen(\"libmaybe.so.1\"); }";
+    workshop.program_from(
+        Machine::I386,
+        "bin/program",
+        code,
+        &["libc.so.6"],
+        &["-Wl,-export-dynamic"],
+    );
+    workshop.library(Machine::I386, "lib/ld-linux.so.2", &[], &[]);
+    workshop.library(Machine::I386, "lib/libc.so.6", &[], &[]);
+    workshop.library(
+        Machine::I386,
+        "lib/libnss_ldap.so.2",
+        &["libldap.so", "libsasl.so"],
+        &[],
+    );
+    workshop.library(Machine::I386, "lib/libldap.so", &[], &[]);
+    std::fs::create_dir(workshop.path("etc")).unwrap();
+    std::fs::write(workshop.path("etc/nsswitch.conf"), "passwd: ldap gone\ngroup: ldap\n").unwrap();
+    let root = workshop.root.to_str().unwrap();
+    let (code, stdout, _) = scan(&["--root", root, "/bin/program"]);
+    assert_eq!((code, &*stdout), (0, OPENING));
+    let (_, stdout, _) = scan(&["--root", root, "--no-plugins", "/bin/program"]);
+    assert!(OPENING.starts_with(&stdout) && stdout.lines().count() == 3, "{stdout}");
+    let (code, stdout, _) = scan(&["--root", root, "--why", "libldap.so", "/bin/program"]);
+    let why = "/lib/libldap.so\n└── /lib/libnss_ldap.so.2\n    └── /bin/program (plug-in: nss)\n";
+    assert_eq!((code, &*stdout), (0, why));
+    let (_, stdout, _) = scan(&["--root", root, "--dot", "/bin/program"]);
+    let edge = "\"/bin/program\" -> \"/lib/libnss_ldap.so.2\" [style=dashed, label=\"nss\"];\n";
+    assert!(
+        stdout.contains(edge) && !stdout.contains("\"libnss_gone.so.2\" [color"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = scan(&["--root", root, "--table", "/bin/program"]);
+    assert!(
+        stdout.ends_with("ok     program  i386  2      1         /bin/program\n"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = scan(&["--root", root, "--json", "/bin/program"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let used = &json["files"][0]["elf"]["plugins"];
+    assert_eq!(
+        (&used[0]["trigger"], &used[1]["list"]),
+        (&"/bin/program".into(), &1.into())
+    );
+    let lists = &json["plugins"];
+    assert_eq!(
+        (&lists[0]["family"], &lists[1]["certainty"]),
+        (&"nss".into(), &"possible".into())
+    );
+    let member = &lists[0]["members"][0];
+    assert_eq!(member["path"], "/lib/libnss_ldap.so.2");
+    assert_eq!(
+        member["needs"][1],
+        serde_json::json!({ "name": "libsasl.so", "path": null })
+    );
 }
 
 #[test]

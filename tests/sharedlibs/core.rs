@@ -109,6 +109,9 @@ fn facts_come_from_the_file() {
     }
 }
 
+/// The operation, the file that is told, and what is told of it.
+type Case<'a> = (&'a dyn Fn(), &'a std::path::Path, Fault);
+
 #[test]
 fn damage_is_found_and_adding_again_mends_it() {
     let place = Place::new();
@@ -123,8 +126,6 @@ fn damage_is_found_and_adding_again_mends_it() {
         repository.folder_path(digest),
     );
 
-    // The operation, the file that is told, and what is told of it.
-    type Case<'a> = (&'a dyn Fn(), &'a std::path::Path, Fault);
     let (run, bin, link) = (at.join("bin/run"), at.join("bin"), at.join("link"));
     let outside = place.home.path();
     let cases: [Case<'_>; 8] = [
