@@ -156,14 +156,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// The generation meant; an empty one where there is none yet.
+/// The generation meant.
 fn index_of(repository: &Repository, which: &Which) -> Result<Index, LibraryError> {
     match which.generation {
         Some(number) => repository.generation(number),
-        None => match repository.latest()? {
-            Some(index) => Ok(index),
-            None => repository.generation(1),
-        },
+        None => repository.newest(),
     }
 }
 

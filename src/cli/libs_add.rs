@@ -106,8 +106,8 @@ pub(super) fn run(context: &Context, folder: &Path, args: &Args) -> Result<Exit,
         path: scratch.clone(),
         source,
     })?;
-    let step = context.ui.step("add", "looking for libraries");
     let sources = sources(context, args)?;
+    let step = context.ui.step("add", "looking for libraries");
     let gathering = Gathering {
         runner: &context.host,
         scratch: scratch.path(),
@@ -115,7 +115,13 @@ pub(super) fn run(context: &Context, folder: &Path, args: &Args) -> Result<Exit,
         at,
         provenance: provenance(args)?,
     };
-    let additions = gathering.gather(&sources)?;
+    let additions = gathering.gather(&sources).map_err(|error| match error {
+        // Packages by name are known by digests there, which tell nobody anything.
+        LibraryError::Nothing { .. } => LibraryError::Nothing {
+            origin: args.sources.join(", "),
+        },
+        error => error,
+    })?;
     let added = repository.add(&additions)?;
     drop(step);
     tell(context, &added)?;

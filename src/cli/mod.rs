@@ -28,6 +28,7 @@ mod run_libraries;
 mod run_request;
 mod scan;
 mod scan_graph;
+mod scan_image;
 mod scan_plugins;
 mod scan_report;
 mod schema;

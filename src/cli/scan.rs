@@ -1,8 +1,9 @@
 //! `hpcvm scan`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::scan_graph::{dot, tree, why};
+use super::scan_image::{Guest, ImageArgs, lines};
 use super::scan_plugins;
 use super::scan_report::{Json, problems, table};
 use super::{CliError, Context, Exit};
@@ -11,6 +12,8 @@ use crate::elf::file_system::{FileSystem, FolderFiles, HostFiles};
 use crate::elf::loader::{Loader, Settings};
 use crate::elf::processor;
 use crate::elf::scan::{Found, Options, Scanned, scan};
+use crate::image::DISK_FILE;
+use crate::image::manifest::MANIFEST_FILE;
 use crate::rootfs::tarball;
 use crate::rootfs::tree::{Origin, Tree};
 
@@ -25,9 +28,11 @@ pub struct Args {
     /// Programs, libraries or folders; inside the root if one is given [default: all of the root]
     #[arg(required_unless_present = "root")]
     paths: Vec<PathBuf>,
-    /// Folder or uncompressed tar archive to take for the root [default: this host]
-    #[arg(long, value_name = "DIR|TAR")]
+    /// Folder, uncompressed tar archive or image of the store to take for the root [default: this host]
+    #[arg(long, value_name = "DIR|TAR|IMAGE")]
     root: Option<PathBuf>,
+    #[command(flatten)]
+    guest: ImageArgs,
     /// `LD_LIBRARY_PATH` of the programs [default: that of hpcvm, and none with --root]
     #[arg(long, value_name = "DIRS")]
     ldpath: Option<std::ffi::OsString>,
@@ -59,7 +64,10 @@ const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 /// Scans files and tells what they load.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let files = files(args.root.as_deref())?;
+    if let Some(image) = &args.guest.image {
+        return run_in_image(context, args, image);
+    }
+    let files = files(context, args)?;
     let loader = Loader::new(files.as_ref(), settings(context, args));
     let own_path = context.environment.get("PATH").filter(|_| args.root.is_none());
     let options = Options {
@@ -77,6 +85,44 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     Ok(if broken { Exit::Found } else { Exit::Done })
 }
 
+/// Scans the user's own files as the guest of an image would load them.
+fn run_in_image(context: &Context, args: &Args, reference: &str) -> Result<Exit, CliError> {
+    let image = context.store().find(reference)?;
+    let mut guest = Guest::open(context, image, args.guest.libs.as_deref())?;
+    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    guest.share(&here, &args.paths);
+    let settings = Settings {
+        library_path: args.ldpath.clone().unwrap_or_default(),
+        cpu_level: args.cpu.unwrap_or(1),
+        working_folder: here,
+    };
+    let loader = Loader::new(&guest.files, settings);
+    let options = Options {
+        symbols: args.symbols,
+        plugins: !args.no_plugins,
+        path: GUEST_PATH.into(),
+    };
+    let scanned = scan(&loader, &args.paths, &options)?;
+    let advice = guest.advice(context, &scanned);
+    let reports = args.dot || args.table || args.why.is_some();
+    if context.ui.json() && !reports {
+        let mut json = serde_json::to_value(Json {
+            loader: &loader,
+            scanned: &scanned,
+        })
+        .expect("the report has string keys only");
+        json["image"] = guest.image.reference().into();
+        json["advice"] = serde_json::json!(advice);
+        context.ui.print_json(&json)?;
+    } else {
+        print(context, args, &loader, &scanned)?;
+        if !reports {
+            context.ui.print(lines(&advice, context.ui.stdout_style()))?;
+        }
+    }
+    Ok(if advice.is_empty() { Exit::Done } else { Exit::Found })
+}
+
 fn settings(context: &Context, args: &Args) -> Settings {
     let host = args.root.is_none();
     let inherited = context.environment.get("LD_LIBRARY_PATH").filter(|_| host);
@@ -90,15 +136,19 @@ fn settings(context: &Context, args: &Args) -> Settings {
 }
 
 /// The root that is scanned.
-fn files(root: Option<&Path>) -> Result<Box<dyn FileSystem>, CliError> {
-    let Some(root) = root else {
+fn files(context: &Context, args: &Args) -> Result<Box<dyn FileSystem>, CliError> {
+    let Some(root) = &args.root else {
         return Ok(Box::new(HostFiles));
     };
-    if root.is_dir() {
+    let is_image = root.join(MANIFEST_FILE).is_file() && root.join(DISK_FILE).is_file();
+    if root.is_dir() && !is_image {
         return Ok(Box::new(FolderFiles::new(root)));
     }
     if !root.is_file() {
-        return Err(ElfError::NoRoot { path: root.to_owned() }.into());
+        let reference = root.to_str().filter(|name| is_image || !name.contains('/'));
+        let reference = reference.ok_or_else(|| ElfError::NoRoot { path: root.to_owned() })?;
+        let image = context.store().find(reference)?;
+        return Ok(Box::new(Guest::open(context, image, args.guest.libs.as_deref())?.files));
     }
     let mut tree = Tree::default();
     for (path, entry) in tarball::entries(root, &Origin::Bootstrap)? {

@@ -8,7 +8,7 @@ use crate::diagnostic::{Blame, Problem};
 use crate::digest::Digest;
 use crate::image::StoredImage;
 use crate::image::library_list::{LIBRARY_LIST_FILE, LibraryList, ListedLibrary, Verdict};
-use crate::image::manifest::{Generation, ManifestError};
+use crate::image::manifest::{Manifest, ManifestError};
 use crate::recipe::{Init, RootKind};
 use crate::sharedlibs::{Damage, Index, LibraryError, Repository, Wanted};
 
@@ -47,6 +47,20 @@ pub struct Places {
     pub named: Option<PathBuf>,
     /// What this site has: it counts where the image names none that is here.
     pub site: Option<PathBuf>,
+}
+
+impl Places {
+    /// Where the repository of an image is looked for: what the user names, the one that the
+    /// image was built with if it is there, or the site's.
+    #[must_use]
+    pub fn for_image(&self, manifest: &Manifest) -> Option<PathBuf> {
+        let generation = manifest.libraries.as_ref().map(|libraries| &libraries.generation);
+        let built_with = generation.and_then(|generation| generation.folder.as_deref());
+        let here = built_with.filter(|folder| folder.is_dir());
+        let found = self.named.as_deref().or(here).or(self.site.as_deref());
+        // One that is not there makes a better message than none.
+        found.or(built_with).map(Path::to_owned)
+    }
 }
 
 /// The repository that an image links to cannot be had.
@@ -160,10 +174,12 @@ impl Libraries {
         };
         let generation = &libraries.generation;
         let name = &image.manifest.name;
-        let folder = place(generation, places).ok_or_else(|| LibrariesError::Nowhere {
-            image: name.clone(),
-            repository: generation.repository.clone(),
-        })?;
+        let folder = places
+            .for_image(&image.manifest)
+            .ok_or_else(|| LibrariesError::Nowhere {
+                image: name.clone(),
+                repository: generation.repository.clone(),
+            })?;
         let repository = Repository::open(&folder)?;
         let index = repository.generation(generation.number)?;
         if index.digest != generation.digest {
@@ -192,15 +208,6 @@ impl Libraries {
             digest: generation.digest,
         }))
     }
-}
-
-/// The repository's folder: what the user names, the one that the image was built with if it is
-/// there, or the site's.
-fn place(generation: &Generation, places: &Places) -> Option<PathBuf> {
-    let built_with = generation.folder.as_deref().filter(|folder| folder.is_dir());
-    let found = places.named.as_deref().or(built_with).or(places.site.as_deref());
-    // One that is not there makes a better message than none.
-    found.or(generation.folder.as_deref()).map(Path::to_owned)
 }
 
 /// The export to attach as a disk, if that is how the guest gets the repository.

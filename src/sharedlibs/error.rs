@@ -205,6 +205,8 @@ impl Problem for LibraryError {
             Self::Damaged { .. } | Self::Unsound { .. } => {
                 "see what is sound and what restores the rest: hpcvm libs verify --repair".into()
             }
+            Self::NoGeneration { there, .. } if there == "none" => "add something first: hpcvm libs add".into(),
+            Self::NoGeneration { there, .. } if there == "none" => "add something first: hpcvm libs add".into(),
             Self::NoGeneration { .. } => "name one of these with --generation, or leave it out for the newest".into(),
             Self::Denied { .. } => {
                 "only the owner of a repository adds to it: ask them, or name your own with --libs".into()
@@ -222,7 +224,7 @@ impl Problem for LibraryError {
             }
             Self::NotFound { near, .. } if near.is_empty() => "hpcvm libs ls tells what there is".into(),
             Self::NotFound { near, .. } => format!("there is: {}", near.join(", ")),
-            Self::Image { .. } => "remove or build this image again, then repeat".into(),
+            Self::Image { .. } => "build this image again with this hpcvm, or remove it, then repeat".into(),
             Self::Packages(error) => return error.help(),
             Self::Export(error) => return error.help(),
             Self::Store(error) => return error.help(),

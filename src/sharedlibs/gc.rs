@@ -58,7 +58,10 @@ impl Repository {
         for store in stores {
             let (images, errors) = store.list()?;
             if let Some(error) = errors.into_iter().next() {
-                return Err(error.into());
+                return Err(LibraryError::Image {
+                    image: format!("an image in {}", store.root().display()),
+                    why: error.to_string(),
+                });
             }
             for image in &images {
                 self.spare_image(image, &mut live)?;

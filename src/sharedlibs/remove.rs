@@ -75,15 +75,9 @@ impl Repository {
     /// Makes a generation without what goes by `names` (as [`Index::find`] finds it). Objects
     /// and older generations stay until [`gc`](Self::gc) removes what nothing names.
     pub fn remove(&self, names: &[String]) -> Result<Index, LibraryError> {
-        let nothing = || LibraryError::NotFound {
-            repository: self.name().to_owned(),
-            number: 0,
-            name: names.first().cloned().unwrap_or_default(),
-            near: Vec::new(),
-        };
         let session = Session::begin(self)?;
         // Under the lock, so that what is found is what is left out.
-        let newest = self.latest()?.ok_or_else(nothing)?;
+        let newest = self.newest()?;
         for name in names {
             newest.find(name)?;
         }

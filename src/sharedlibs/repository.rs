@@ -168,6 +168,14 @@ impl Repository {
         newest.map(|number| self.generation(number)).transpose()
     }
 
+    /// Reads the newest generation; that nothing was added yet is an error.
+    pub fn newest(&self) -> Result<Index, LibraryError> {
+        match self.latest()? {
+            Some(index) => Ok(index),
+            None => self.generation(1),
+        }
+    }
+
     /// Where the object of this digest is or would be.
     #[must_use]
     pub fn object_path(&self, digest: Digest) -> PathBuf {

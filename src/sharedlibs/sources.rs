@@ -84,13 +84,20 @@ impl std::fmt::Debug for Gathering<'_> {
 }
 
 impl Gathering<'_> {
-    /// Everything that the sources have: at least one library or folder each.
+    /// Everything that the sources have: all folders asked for, and else at least one library.
     pub fn gather(&self, sources: &[Source]) -> Result<Vec<Addition>, LibraryError> {
         let mut additions = Vec::new();
+        let packages: Vec<&Path> = sources
+            .iter()
+            .filter_map(|source| match source {
+                Source::Package(path) => Some(path.as_path()),
+                _ => None,
+            })
+            .collect();
+        self.packages(&packages, &mut additions)?;
         for source in sources {
-            let before = additions.len();
             match source {
-                Source::Package(path) => self.package(path, &mut additions)?,
+                Source::Package(_) => {}
                 Source::Folder(path) => {
                     let tree = host_tree::read(path, |below| self.is_in_folders(&self.placed(below)))?;
                     self.tree(tree, &mut additions)?;
@@ -104,11 +111,15 @@ impl Gathering<'_> {
                 }
                 Source::Library(path) => additions.push(Addition::Library(self.file(path)?)),
             }
-            // A package of data need not have a library, when folders are asked for.
-            if additions.len() == before && self.folders.is_empty() {
-                let origin = source.path().display().to_string();
-                return Err(LibraryError::Nothing { origin });
-            }
+        }
+        // Packages that others depend on need not have a library each.
+        if additions.is_empty() && self.folders.is_empty() {
+            let paths: Vec<String> = sources
+                .iter()
+                .map(|source| source.path().display().to_string())
+                .collect();
+            let origin = paths.join(", ");
+            return Err(LibraryError::Nothing { origin });
         }
         let found = |folder: &TreePath| {
             let is_it = |addition: &Addition| matches!(addition, Addition::Folder(found) if found.path == *folder);
@@ -123,14 +134,31 @@ impl Gathering<'_> {
         }
     }
 
-    /// A package file: where it stands in a guest whose `/lib` is `/usr/lib`.
-    fn package(&self, path: &Path, additions: &mut Vec<Addition>) -> Result<(), LibraryError> {
-        let fields = ["Package", "Version"];
-        let ask = Invocation::new("dpkg-deb").arg("--show").arg("--showformat");
-        let format = fields.map(|field| format!("${{{field}}}\\n")).concat();
-        let said = self.runner.run(&ask.arg(format).arg(path))?.text();
+    /// Package files. What one says of its licence may stand in another: `/usr/share/doc/libgomp1`
+    /// is a link to the folder of gcc-12-base.
+    fn packages(&self, paths: &[&Path], additions: &mut Vec<Addition>) -> Result<(), LibraryError> {
+        let mut versions = BTreeMap::new();
+        let mut trees = Vec::new();
+        let mut documents = Tree::default();
+        for path in paths {
+            let tree = self.package(path, &mut versions)?;
+            for (path, entry) in tree.iter().filter(|(path, _)| is_document(path)) {
+                documents.insert(path.clone(), entry.clone());
+            }
+            trees.push(tree);
+        }
+        trees
+            .iter()
+            .try_for_each(|tree| self.take((tree, &documents), &versions, additions))
+    }
+
+    /// A package file as a tree whose `/lib` is `/usr/lib`.
+    fn package(&self, path: &Path, versions: &mut BTreeMap<String, String>) -> Result<Tree, LibraryError> {
+        let ask = Invocation::new("dpkg-deb").args(["--show", "--showformat", "${Package}\\n${Version}\\n"]);
+        let said = self.runner.run(&ask.arg(path))?.text();
         let mut lines = said.lines();
         let (name, version) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        versions.insert(name.to_owned(), version.to_owned());
         let archive = tempfile::Builder::new()
             .prefix("package-")
             .suffix(".tar")
@@ -148,8 +176,7 @@ impl Gathering<'_> {
             }
             tree.insert(layout::merged(path), entry);
         }
-        let versions = BTreeMap::from([(name.to_owned(), version.to_owned())]);
-        self.take(&tree, &versions, additions)
+        Ok(tree)
     }
 
     /// A tree, whose own dpkg database tells the packages where there is one.
@@ -177,12 +204,12 @@ impl Gathering<'_> {
             }
             tree = moved;
         }
-        self.take(&tree, &versions, additions)
+        self.take((&tree, &tree), &versions, additions)
     }
 
     fn take(
         &self,
-        tree: &Tree,
+        (tree, documents): (&Tree, &Tree),
         versions: &BTreeMap<String, String>,
         additions: &mut Vec<Addition>,
     ) -> Result<(), LibraryError> {
@@ -190,7 +217,7 @@ impl Gathering<'_> {
             Origin::Package(name) => Provenance {
                 package: Some(name.to_string()),
                 version: versions.get(&**name).cloned(),
-                licence: licence(tree, name),
+                licence: licence(documents, name),
             },
             _ => self.provenance.clone(),
         };
@@ -275,6 +302,10 @@ pub(super) fn is_library(object: &Object) -> bool {
 /// Debug symbols look like libraries.
 pub(super) fn is_debug_file(path: &TreePath) -> bool {
     path.as_bytes().starts_with(b"usr/lib/debug/")
+}
+
+fn is_document(path: &TreePath) -> bool {
+    path.as_bytes().starts_with(b"usr/share/doc/")
 }
 
 /// The text of a package's licence, where the tree has it.

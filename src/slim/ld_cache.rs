@@ -57,9 +57,9 @@ const ANY_LIBC: u32 = 1;
 
 /// One line of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) soname: Vec<u8>,
-    pub(super) path: Vec<u8>,
+struct Line {
+    soname: Vec<u8>,
+    path: Vec<u8>,
     flags: u32,
     /// The `glibc-hwcaps` folder it is for.
     level: Option<String>,
@@ -67,7 +67,8 @@ pub(super) struct Line {
 
 /// The cache of `tree`, in which linked libraries must be found: with the repository mounted.
 pub fn cache(tree: &Tree) -> Result<Vec<u8>, SlimError> {
-    Ok(encode(&lines(tree)?))
+    let (lines, levels) = lines(tree)?;
+    Ok(encode(&lines, &levels))
 }
 
 /// Puts a cache into `tree`.
@@ -139,19 +140,21 @@ fn folders(tree: &Tree) -> Vec<(Vec<u8>, TreePath)> {
     found
 }
 
-/// What the cache holds, in its order.
-pub(super) fn lines(tree: &Tree) -> Result<Vec<Line>, SlimError> {
-    let mut lines = Vec::new();
+/// What the cache holds, in its order, and the names of all `glibc-hwcaps` folders, also of those
+/// without a library.
+fn lines(tree: &Tree) -> Result<(Vec<Line>, BTreeSet<String>), SlimError> {
+    let (mut lines, mut names) = (Vec::new(), BTreeSet::new());
     for (name, real) in folders(tree) {
         lines.extend(folder_lines(tree, &name, &real, None)?);
         for (level, path) in levels(tree, &real) {
             let name = [&name, b"/glibc-hwcaps/".as_slice(), level.as_bytes()].concat();
             lines.extend(folder_lines(tree, &name, &path, Some(&level))?);
+            names.insert(level);
         }
     }
     // Stable: of two equal lines, the folder that comes first wins.
     lines.sort_by(order);
-    Ok(lines)
+    Ok((lines, names))
 }
 
 /// The sub-folders of `glibc-hwcaps` in `folder`.
@@ -317,11 +320,11 @@ fn order(a: &Line, b: &Line) -> Ordering {
 }
 
 /// The file of these lines (dl-cache.h, `struct cache_file_new` and `struct cache_extension`).
-fn encode(lines: &[Line]) -> Vec<u8> {
+fn encode(lines: &[Line], names: &BTreeSet<String>) -> Vec<u8> {
     let levels: BTreeSet<&str> = lines.iter().filter_map(|line| line.level.as_deref()).collect();
     let levels: Vec<&str> = levels.into_iter().collect();
     let texts = lines.iter().flat_map(|line| [line.soname.as_slice(), &line.path]);
-    let strings = StringTable::new(texts.chain(levels.iter().map(|level| level.as_bytes())));
+    let strings = StringTable::new(texts.chain(names.iter().map(|name| name.as_bytes())));
     let start = HEADER + lines.len() * ENTRY;
     let offset = |text: &[u8]| word(start) + strings.offset(text);
     let extension = (start + strings.bytes().len()).next_multiple_of(4);

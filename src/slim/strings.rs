@@ -44,10 +44,10 @@ impl StringTable {
     }
 }
 
-/// Compares from the last byte on; of two that end alike, the longer comes first.
+/// Compares from the last byte on, the greater first; of two that end alike, the longer is first.
 fn from_the_end(a: &[u8], b: &[u8]) -> Ordering {
     let pairs = a.iter().rev().zip(b.iter().rev());
-    let differing = pairs.map(|(a, b)| a.cmp(b)).find(|order| order.is_ne());
+    let differing = pairs.map(|(a, b)| b.cmp(a)).find(|order| order.is_ne());
     differing.unwrap_or_else(|| b.len().cmp(&a.len()))
 }
 
@@ -70,7 +70,7 @@ mod tests {
             assert_eq!(&table.bytes()[start..start + string.len()], string.as_bytes());
             assert_eq!(table.bytes()[start + string.len()], 0);
         }
-        assert_eq!(table.bytes(), b"/usr/lib/libz.so.1\0libc.so.6\0");
+        assert_eq!(table.bytes(), b"libc.so.6\0/usr/lib/libz.so.1\0");
         assert!(StringTable::new(std::iter::empty()).bytes().is_empty());
     }
 }

@@ -17,4 +17,5 @@ mod mpi;
 mod oracles;
 mod science;
 mod signals;
+mod slimmed;
 mod users;

@@ -82,6 +82,54 @@ pub(crate) fn damage(path: &Path, quietly: bool) {
     fs::set_permissions(path, mode).unwrap();
 }
 
+/// Runs `hpcvm libs` on this repository folder; exit code, standard output, standard error.
+pub(crate) fn hpcvm(place: &Place, line: &[&str]) -> (i32, String, String) {
+    let output = command(place, line).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The command that [`hpcvm`] runs.
+pub(crate) fn command(place: &Place, line: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hpcvm"));
+    command
+        .args(["libs", "-q"])
+        .args(line)
+        .env_clear()
+        .env("HOME", place.home.path())
+        .env("HPCVM_LIBS", place.repository.folder())
+        .env("PATH", "/usr/bin:/bin");
+    command
+}
+
+/// A package file with these files, of mode 0644, and links.
+pub(crate) fn deb(folder: &Path, name: &str, files: &[(&str, &[u8])], links: &[(&str, &str)]) -> PathBuf {
+    let root = folder.join(format!("{name}-root"));
+    let control = format!(
+        "Package: {name}\nVersion: 1.0-2\nArchitecture: i386\nMaintainer: nobody <nobody@example.org>\nDescription: test\n"
+    );
+    let all = files.iter().copied().chain([("DEBIAN/control", control.as_bytes())]);
+    for (path, bytes) in all {
+        let target = root.join(path);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::write(&target, bytes).unwrap();
+    }
+    for (path, target) in links {
+        let link = root.join(path);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, link).unwrap();
+    }
+    let output = folder.join(format!("{name}.deb"));
+    let made = Command::new("dpkg-deb")
+        .args(["--build", "--root-owner-group"])
+        .args([&root, &output])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    fs::remove_dir_all(root).unwrap();
+    output
+}
+
 /// Whether 32-bit and 64-bit libraries can be compiled.
 pub(crate) fn compiler() -> bool {
     Command::new("cc").arg("--version").output().is_ok()
