@@ -53,6 +53,10 @@ fn image_of(place: &Place, index: &Index) -> (Store, StoredImage) {
         local: Count::default(),
         linked: Count::default(),
         relocated: Count::default(),
+        before: Count::default(),
+        after: Count::default(),
+        by_reason: Vec::new(),
+        by_package: Vec::new(),
     });
     let image = staging.commit(&manifest).unwrap();
     (store, image)
