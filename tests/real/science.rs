@@ -87,7 +87,10 @@ fn inside<I: AsRef<OsStr>>(root: &Path, repository: Option<&Path>, words: impl I
     command.arg(root.join(hpcvm::sharedlibs::MOUNT_POINT.trim_start_matches('/')));
     let told = finish(
         {
-            command.args(words).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            command
+                .args(words)
+                .env_clear()
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
             command
         },
         Vec::new(),
@@ -99,9 +102,8 @@ fn inside<I: AsRef<OsStr>>(root: &Path, repository: Option<&Path>, words: impl I
 /// Asks the guest's loader about all `paths` in one go.
 fn asked(root: &Path, repository: Option<&Path>, paths: &[String]) -> Answers {
     fs::write(root.join("asked"), paths.join("\n") + "\n").unwrap();
-    let script = format!(
-        "while read -r path; do echo \"@ $path\"; {LD_SO} --list \"$path\" 2>&1; echo \"= $?\"; done </asked"
-    );
+    let script =
+        format!("while read -r path; do echo \"@ $path\"; {LD_SO} --list \"$path\" 2>&1; echo \"= $?\"; done </asked");
     let words = ["chroot".as_ref(), root.as_os_str(), "/bin/sh".as_ref(), "-c".as_ref()];
     let said = inside(root, repository, words.into_iter().chain([script.as_ref()]));
     let blocks = said.split("@ ").skip(1);
@@ -190,7 +192,10 @@ fn unpacked(place: &Place, image: &str) -> PathBuf {
     let offset = manifest(place, image)["disk"]["root"]["offset"].to_string();
     let disk = folder(place, image).join("image.vdi");
     let words = ["-quiet", "-no-progress", "-no-xattrs", "-offset", &offset, "-dest"].map(AsRef::as_ref);
-    tool("unsquashfs", words.into_iter().chain([root.as_os_str(), disk.as_os_str()]));
+    tool(
+        "unsquashfs",
+        words.into_iter().chain([root.as_os_str(), disk.as_os_str()]),
+    );
     root
 }
 
