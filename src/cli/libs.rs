@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Context, Exit, libs_add, libs_table};
+use super::{CliError, Context, Exit, libs_add, libs_report, libs_table};
 use crate::diagnostic::{Blame, Problem};
 use crate::image::Store;
 use crate::sharedlibs::gc::Garbage;
-use crate::sharedlibs::verify::{Action, Report};
+use crate::sharedlibs::verify::Report;
 use crate::sharedlibs::{Index, LibraryError, Repository};
 use crate::units::Bytes;
 
@@ -208,30 +208,7 @@ fn report(context: &Context, repository: &Repository, report: &Report) -> Result
         context.ui.print_json(&object)?;
         return Ok(exit);
     }
-    let mut text = String::new();
-    for finding in &report.findings {
-        let action = match finding.action {
-            Action::None => "",
-            Action::Mended => "; mended",
-            Action::Quarantined => "; taken away",
-        };
-        text += &format!("{} {}{action}\n", finding.path.display(), finding.fault);
-        if finding.action != Action::Mended && !finding.restored_by.is_empty() {
-            text += &format!("  restored by adding again: {}\n", finding.restored_by.join(" "));
-        }
-    }
-    let (objects, bytes) = (report.objects, Bytes(report.bytes));
-    let (generations, folders, exports) = (report.generations, report.folders, report.exports);
-    let verdict = match (report.findings.is_empty(), report.is_sound()) {
-        (true, _) => "all as it was written",
-        (_, true) => "all as it was written by now",
-        _ => "damaged",
-    };
-    text += &format!(
-        "{}: {verdict}: {objects} objects of {bytes}, {folders} folders, {generations} generations, {exports} exports\n",
-        repository.name()
-    );
-    context.ui.print(text)?;
+    context.ui.print(libs_report::verified(repository.name(), report))?;
     Ok(exit)
 }
 
@@ -241,21 +218,7 @@ fn swept(context: &Context, garbage: &Garbage, dry_run: bool) -> Result<(), CliE
         object["removed"] = json!(garbage);
         return Ok(context.ui.print_json(&object)?);
     }
-    let mut text = String::new();
-    for (number, images) in &garbage.held {
-        text += &format!("generation {number} stays for {}\n", images.join(", "));
-    }
-    text += &format!(
-        "{} {} objects, {} folders, {} generations, {} exports, {} quarantined: {}\n",
-        if dry_run { "would remove" } else { "removed" },
-        garbage.objects.len(),
-        garbage.folders.len(),
-        garbage.generations.len(),
-        garbage.exports.len(),
-        garbage.quarantined,
-        Bytes(garbage.bytes),
-    );
-    Ok(context.ui.print(text)?)
+    Ok(context.ui.print(libs_report::swept(garbage, dry_run))?)
 }
 
 fn export(context: &Context, repository: &Repository, which: &Which) -> Result<(), CliError> {

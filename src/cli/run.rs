@@ -11,10 +11,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXCPU};
 use signal_hook::iterator::Signals;
 
 use super::run_request::{self, Boot, NetworkKind};
-use super::{CliError, Context, Exit, accelerator, run_libraries};
+use super::{CliError, Context, Exit, accelerator, run_advice, run_libraries, run_scan};
 use crate::diagnostic::Problem;
 use crate::guest::result_disk::Ending;
 use crate::launch::{self, BootImage, Interrupt, LaunchError, Outcome, Streams};
+use crate::remedy::Remedy;
 use crate::timing::{Phase, Timeline};
 use crate::units::Bytes;
 
@@ -89,6 +90,9 @@ pub struct Args {
     /// Keep the clone, the disks and the logs, and say where they are
     #[arg(long)]
     pub(super) keep: bool,
+    /// Do not look beforehand whether a program of yours would find its libraries in the guest
+    #[arg(long)]
+    pub(super) no_scan: bool,
     /// Print the hypervisor's command line and start nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -126,19 +130,25 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);
     }
+    if !args.no_scan {
+        run_scan::check(context, &image, &request)?;
+    }
     let reaped = launch::reap(&request.scratch_parent);
     if reaped > 0 {
         tracing::info!(folders = reaped, "removed what killed launches had left");
     }
     timeline.mark(Phase::Checked);
     let result = launch::launch(&context.host, &request, streams(), interrupts, &mut timeline);
+    let remedies = run_advice::of(context, &image, &request, &result);
     if args.timing {
         context.ui.complain(&timeline.table());
     }
     if let Some(path) = &args.report {
-        crate::durable::write(path, report(&result, &timeline).as_bytes())?;
+        crate::durable::write(path, report(&result, &timeline, &remedies).as_bytes())?;
     }
-    end(context, result)
+    let end = end(context, result);
+    run_advice::tell(context, &remedies);
+    end
 }
 
 /// The exit status of a launch; errors of the launch itself are told.
@@ -171,7 +181,7 @@ fn end(context: &Context, result: Result<Outcome, LaunchError>) -> Result<Exit, 
 }
 
 /// How it ended and where the time went, as JSON.
-fn report(result: &Result<Outcome, LaunchError>, timeline: &Timeline) -> String {
+fn report(result: &Result<Outcome, LaunchError>, timeline: &Timeline, remedies: &[Remedy]) -> String {
     let ending = match result {
         Ok(Outcome {
             ending: Ending::Exited(status),
@@ -193,7 +203,10 @@ fn report(result: &Result<Outcome, LaunchError>, timeline: &Timeline) -> String 
         }) => serde_json::json!({"job": "not-started", "errno": errno}),
         Err(error) => serde_json::json!({"error": error.code(), "blame": error.blame(), "message": error.to_string()}),
     };
-    let report = serde_json::json!({"report": 1, "ending": ending, "timeline": timeline.marks()});
+    let mut report = serde_json::json!({"report": 1, "ending": ending, "timeline": timeline.marks()});
+    if !remedies.is_empty() {
+        report["remedies"] = serde_json::json!(remedies);
+    }
     format!("{report:#}\n")
 }
 

@@ -90,7 +90,12 @@ fn run_in_image(context: &Context, args: &Args, reference: &str) -> Result<Exit,
     let image = context.store().find(reference)?;
     let mut guest = Guest::open(context, image, args.guest.libs.as_deref())?;
     let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
-    guest.share(&here, &args.paths);
+    let paths: Vec<PathBuf> = args
+        .paths
+        .iter()
+        .map(|path| std::path::absolute(path).unwrap_or_else(|_| here.join(path)))
+        .collect();
+    guest.share(&here, &paths);
     let settings = Settings {
         library_path: args.ldpath.clone().unwrap_or_default(),
         cpu_level: args.cpu.unwrap_or(1),
@@ -99,10 +104,11 @@ fn run_in_image(context: &Context, args: &Args, reference: &str) -> Result<Exit,
     let loader = Loader::new(&guest.files, settings);
     let options = Options {
         symbols: args.symbols,
-        plugins: !args.no_plugins,
+        // What the guest's own libraries could load besides is not the question here.
+        plugins: false,
         path: GUEST_PATH.into(),
     };
-    let scanned = scan(&loader, &args.paths, &options)?;
+    let scanned = scan(&loader, &paths, &options)?;
     let advice = guest.advice(context, &scanned);
     let reports = args.dot || args.table || args.why.is_some();
     if context.ui.json() && !reports {
@@ -114,11 +120,14 @@ fn run_in_image(context: &Context, args: &Args, reference: &str) -> Result<Exit,
         json["image"] = guest.image.reference().into();
         json["advice"] = serde_json::json!(advice);
         context.ui.print_json(&json)?;
-    } else {
+    } else if reports {
         print(context, args, &loader, &scanned)?;
-        if !reports {
-            context.ui.print(lines(&advice, context.ui.stdout_style()))?;
-        }
+    } else {
+        let style = context.ui.stdout_style();
+        context.ui.print(lines(&scanned, &advice, args.problems, style))?;
+        let (all, broken, image) = (scanned.len(), advice.len(), guest.image.reference());
+        let ran = format!("{all} files scanned, {broken} would not run in {image}");
+        context.ui.note(&ran);
     }
     Ok(if advice.is_empty() { Exit::Done } else { Exit::Found })
 }

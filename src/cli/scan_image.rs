@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::run_libraries;
+use super::scan_graph::tree;
 use super::ui::Style;
 use super::{CliError, Context};
 use crate::elf::scan::Scanned;
@@ -20,7 +21,7 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "IMAGE", conflicts_with = "root", requires = "paths")]
     pub(super) image: Option<String>,
     /// Folder of the shared library repository that an image links to [default: the image's, or the site's]
-    #[arg(long, value_name = "FOLDER", env = "HPCVM_LIBS", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "HPCVM_LIBS", hide_env_values = true)]
     pub(super) libs: Option<PathBuf>,
 }
 
@@ -65,14 +66,10 @@ impl Guest {
     /// paths as `hpcvm run` would share them; of the system's folders only the files themselves.
     pub(super) fn share(&mut self, here: &Path, programs: &[PathBuf]) {
         let mut shown = vec![here.to_owned()];
-        for program in programs {
-            let path = here.join(program);
-            let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-            shown.push(if path.is_dir() || is_system(&folder) {
-                path
-            } else {
-                folder
-            });
+        for path in programs {
+            let folder = path.parent().unwrap_or(path);
+            let whole = path.is_dir() || is_system(folder);
+            shown.push(if whole { path } else { folder }.to_owned());
         }
         for host in shown.into_iter().filter(|path| !is_system(path) || path.is_file()) {
             let guest = host.clone();
@@ -109,18 +106,28 @@ fn is_system(folder: &Path) -> bool {
         || system.iter().any(|system| folder.starts_with(system)) && !folder.starts_with("/usr/local")
 }
 
-/// What to do, in lines.
-pub(super) fn lines(advice: &[Advice], style: Style) -> String {
+/// What each file loads, what it lacks, and what to do about it.
+pub(super) fn lines(scanned: &[Scanned], advice: &[Advice], problems_only: bool, style: Style) -> String {
+    let mut advice = advice.iter();
     let mut text = String::new();
-    for file in advice {
-        text += &format!("{} {}\n", file.path, style.error("does not run"));
-        text += &remedies(&file.remedies, style);
+    for file in scanned {
+        let advice = file.is_broken().then(|| advice.next()).flatten();
+        match (problems_only, advice) {
+            (false, _) => text += &tree(file, style),
+            (true, Some(_)) => text += &format!("{}\n", file.path.display()),
+            (true, None) => {}
+        }
+        let remedies = advice.map_or(&[][..], |advice| &advice.remedies);
+        text += &self::remedies(remedies, style);
     }
     text
 }
 
 /// Each lack with its remedy.
 pub(super) fn remedies(remedies: &[Remedy], style: Style) -> String {
-    let line = |remedy: &Remedy| format!("  {}\n    {}: {remedy}\n", remedy.lack, style.strong("help"));
+    let line = |remedy: &Remedy| {
+        let (problem, help) = (style.error("problem"), style.strong("help"));
+        format!("  {problem}: {}\n    {help}: {remedy}\n", remedy.lack)
+    };
     remedies.iter().map(line).collect()
 }

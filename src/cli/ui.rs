@@ -167,9 +167,15 @@ impl Ui {
         self.print(text)
     }
 
+    /// Whether only errors are told.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.steps == Steps::Silent
+    }
+
     /// Says something worth knowing on standard error; silent with `-q`.
     pub fn note(&self, text: &str) {
-        if self.steps != Steps::Silent {
+        if !self.is_silent() {
             self.complain(&format!("hpcvm: {text}\n"));
         }
     }

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::clone;
@@ -228,15 +228,6 @@ fn tag(index: usize) -> String {
     format!("share{index}")
 }
 
-/// The job's working directory in the guest.
-pub(super) fn job_folder(request: &LaunchRequest) -> PathBuf {
-    request
-        .job
-        .folder
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(&request.job.identity.home))
-}
-
 /// What the guest is told, except where the inputs stand.
 fn description(request: &LaunchRequest) -> JobDescription {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -248,7 +239,7 @@ fn description(request: &LaunchRequest) -> JobDescription {
         identity: job.identity.clone(),
         command: job.command.clone(),
         environment: job.environment.clone(),
-        folder: job_folder(request).into_os_string(),
+        folder: request.job_folder().into_os_string(),
         umask: job.umask,
         shares: request
             .shares
@@ -323,7 +314,7 @@ fn write_job_disk(request: &LaunchRequest, path: &Path) -> Result<(), LaunchErro
     let mut end = INPUT_OFFSET;
     if !request.inputs.is_empty() {
         disk.seek(SeekFrom::Start(INPUT_OFFSET)).map_err(failed)?;
-        let written = inputs::write_archive(&mut disk, &request.inputs, &job_folder(request), &request.job.identity);
+        let written = inputs::write_archive(&mut disk, &request.inputs, &request.job_folder(), &request.job.identity);
         written.map_err(|error| match error {
             LaunchError::Input { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => failed(source),
             other => other,

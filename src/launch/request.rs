@@ -50,6 +50,15 @@ pub struct LaunchRequest {
     pub scratch_parent: PathBuf,
 }
 
+impl LaunchRequest {
+    /// The job's working directory in the guest.
+    #[must_use]
+    pub fn job_folder(&self) -> PathBuf {
+        let home = || PathBuf::from(&self.job.identity.home);
+        self.job.folder.clone().unwrap_or_else(home)
+    }
+}
+
 /// How a machine is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {

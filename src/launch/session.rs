@@ -122,7 +122,7 @@ pub fn launch(
 fn named(error: LaunchError, request: &LaunchRequest) -> LaunchError {
     match error {
         LaunchError::Folder { source, .. } => LaunchError::Folder {
-            folder: prepare::job_folder(request),
+            folder: request.job_folder(),
             source,
         },
         LaunchError::Command {

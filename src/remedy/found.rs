@@ -7,9 +7,21 @@ use crate::elf::scan::{Found, Program, Scanned};
 use crate::elf::search::Miss;
 use crate::elf::verify::Gravity;
 
-/// Everything without which the file does not start in a guest of this architecture, each once.
+/// Everything without which the file does not work in a guest of this architecture, each once.
 #[must_use]
 pub fn lacks(scanned: &Scanned, architecture: Architecture) -> Vec<Lack> {
+    let mut lacks = fatal(scanned, architecture);
+    if let Found::Elf(program) = &scanned.found {
+        lacks.extend(optional(program));
+    }
+    lacks.sort();
+    lacks.dedup();
+    lacks
+}
+
+/// Everything without which the file does not even start, each once.
+#[must_use]
+pub fn fatal(scanned: &Scanned, architecture: Architecture) -> Vec<Lack> {
     let mut lacks = match &scanned.found {
         Found::Elf(program) => of_program(scanned, program, architecture),
         Found::Script(programs) => {
@@ -79,12 +91,17 @@ fn of_program(scanned: &Scanned, program: &Program, architecture: Architecture) 
         version: missing.need.version.clone(),
         needed_by: Some(who(missing.from)),
     });
-    let optional = program.optional.iter().filter(|optional| optional.is_missing());
-    let optional = optional.filter_map(|optional| {
+    misses.chain(versions).collect()
+}
+
+/// Libraries that the program says it cannot do without, but loads by itself.
+fn optional(program: &Program) -> impl Iterator<Item = Lack> {
+    let missing = program.optional.iter().filter(|optional| optional.is_missing());
+    missing.filter_map(|optional| {
+        let needed_by = program.closure.objects[optional.from].path.display().to_string();
         Some(Lack::Library {
             name: optional.dlopen.soname.first()?.clone(),
-            needed_by: Some(who(optional.from)),
+            needed_by: Some(needed_by),
         })
-    });
-    misses.chain(versions).chain(optional).collect()
+    })
 }

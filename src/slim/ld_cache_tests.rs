@@ -126,6 +126,35 @@ fn folders_for_processors_are_in_the_cache() {
     assert_as_ldconfig(&root.tree(&|_| None), &root.on_host(""));
 }
 
+#[test]
+fn older_folders_for_processors_of_i386_are_in_the_cache() {
+    if !has(&["gcc", "/sbin/ldconfig"]) {
+        return;
+    }
+    let root = various(I386);
+    for (folder, name) in [
+        ("sse2", "libz.so.1"),
+        ("sse2", "libnew.so.2"),
+        ("i686", "libz.so.1"),
+        ("i686/sse2", "libz.so.1"),
+        ("other", "libz.so.1"),
+    ] {
+        let path = format!("usr/lib/multi/{folder}/{name}");
+        root.library(&path, name, &["usr/lib/multi/libc.so.6"]);
+    }
+    let tree = root.tree(&|_| None);
+    assert_eq!(
+        lines(&tree)
+            .unwrap()
+            .0
+            .iter()
+            .filter(|line| line.capabilities > 0)
+            .count(),
+        4
+    );
+    assert_as_ldconfig(&tree, &root.on_host(""));
+}
+
 /// A real system of some hundred libraries: the smaller ones of this host.
 #[test]
 fn the_cache_of_this_host_is_what_ldconfig_writes() {
