@@ -7,6 +7,7 @@ pub mod disk;
 pub mod file_list;
 pub mod geometry;
 pub mod library_list;
+mod linked_libraries;
 pub mod manifest;
 pub mod partition;
 mod reference;

@@ -369,7 +369,7 @@ fn encode(lines: &[Line], names: &BTreeSet<String>) -> Vec<u8> {
     let levels: BTreeSet<&str> = lines.iter().filter_map(|line| line.level.as_deref()).collect();
     let levels: Vec<&str> = levels.into_iter().collect();
     let texts = lines.iter().flat_map(|line| [line.soname.as_slice(), &line.path]);
-    let strings = StringTable::new(texts.chain(names.iter().map(|name| name.as_bytes())));
+    let strings = StringTable::new(texts.chain(names.iter().map(String::as_bytes)));
     let start = HEADER + lines.len() * ENTRY;
     let offset = |text: &[u8]| word(start) + strings.offset(text);
     let extension = (start + strings.bytes().len()).next_multiple_of(4);

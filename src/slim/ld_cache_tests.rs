@@ -21,15 +21,13 @@ fn by_ldconfig(folder: &Path) -> Vec<u8> {
 
 /// A cache up to its extensions, and the names of levels in these.
 fn parts(cache: &[u8]) -> (&[u8], Vec<u32>) {
-    let number = |at: usize| u32::from_le_bytes(cache[at..at + 4].try_into().unwrap()) as usize;
+    let word = |at: usize| u32::from_le_bytes(cache[at..at + 4].try_into().unwrap());
+    let number = |at: usize| usize::try_from(word(at)).unwrap();
     let extension = number(32);
     let sections = (0..number(extension + 4)).map(|index| extension + 8 + index * 16);
     let levels = sections.filter(|section| number(*section) == 1).flat_map(|section| {
         let (start, length) = (number(section + 8), number(section + 12));
-        (start..start + length)
-            .step_by(4)
-            .map(|at| number(at) as u32)
-            .collect::<Vec<_>>()
+        (start..start + length).step_by(4).map(word).collect::<Vec<_>>()
     });
     (&cache[..extension], levels.collect())
 }

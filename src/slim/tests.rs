@@ -3,6 +3,7 @@ use std::ffi::OsStr;
 use super::test_trees::{Root, has, path};
 use super::*;
 use crate::diagnostic::Problem as _;
+use crate::image::library_list::Reason::{BootCritical, Kept, LinkedPackage, Needed, NotLocal, Policy};
 use crate::image::library_list::{LibraryList, Reason, Verdict};
 use crate::recipe::{Init, Libraries, LocalLibraries};
 use crate::rootfs::tree::{Kind, Tree};
@@ -100,7 +101,6 @@ fn a_policy_decides_what_stays() {
     let tree = root.tree(&package);
     let local = |reason| (Verdict::Local, reason);
     let gone = |reason| (Verdict::Linked, reason);
-    use Reason::{BootCritical, Kept, LinkedPackage, Needed, NotLocal, Policy};
     let cases = [
         (
             LocalLibraries::BootCritical,
