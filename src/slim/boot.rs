@@ -111,7 +111,8 @@ fn programs_of_init(tree: &Tree) -> Result<BTreeSet<PathBuf>, SlimError> {
             let separates = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"/._+-".contains(byte));
             for word in text.split(separates).filter(|word| !word.is_empty()) {
                 // `ExecStart=-/usr/bin/x`: signs before the path say how it is started.
-                let word = OsStr::from_bytes(word.trim_ascii_start().strip_prefix(b"-").unwrap_or(word));
+                let signs = word.iter().take_while(|byte| b"-+".contains(byte)).count();
+                let word = OsStr::from_bytes(&word[signs..]);
                 let places = PATH.iter().map(|folder| Path::new(folder).join(word));
                 found.extend(places.filter(|place| is_program(tree, place)));
             }

@@ -39,20 +39,21 @@ fn linked_from(
     repository: Option<&Repository>,
     purged: &[Purged],
 ) -> Result<Linked, SlimError> {
-    link(
-        tree,
-        &Request {
-            wishes,
-            init: Init::JobRunner,
-            library_path: OsStr::new(""),
-            repository: repository.map(Repository::folder),
-            suite: "bookworm",
-            architecture: crate::architecture::Architecture::I386,
-            version: &|name| Some(format!("{name}-1")),
-            purged,
-            epoch: 7,
-        },
-    )
+    link(tree, &request(wishes, repository, purged))
+}
+
+fn request<'a>(wishes: &'a Libraries, repository: Option<&'a Repository>, purged: &'a [Purged]) -> Request<'a> {
+    Request {
+        wishes,
+        init: Init::JobRunner,
+        library_path: OsStr::new(""),
+        repository: repository.map(Repository::folder),
+        suite: "bookworm",
+        architecture: crate::architecture::Architecture::I386,
+        version: &|name| Some(format!("{name}-1")),
+        purged,
+        epoch: 7,
+    }
 }
 
 /// An application with a plug-in, on the bootable root.
@@ -160,6 +161,51 @@ fn a_policy_decides_what_stays() {
 
 fn cache_length(tree: &Tree) -> u64 {
     tree.get(&path("etc/ld.so.cache")).unwrap().length()
+}
+
+#[test]
+fn what_an_init_starts_is_boot_critical() {
+    if !has(&["gcc"]) {
+        return;
+    }
+    let root = application();
+    root.file(
+        "usr/lib/systemd/system/a.service",
+        "[Service]\nExecStart=-/usr/bin/app --flag\n",
+    );
+    root.file("etc/init.d/b", "#!/bin/sh\nexec solve /etc/b\n");
+    root.library(
+        "usr/lib/systemd/libsystemd-shared.so",
+        "libsystemd-shared.so",
+        &[&lib("libc.so.6")],
+    );
+    root.program(
+        "usr/lib/systemd/systemd",
+        &["usr/lib/systemd/libsystemd-shared.so"],
+        &["-Wl,-rpath,/usr/lib/systemd"],
+    );
+    let tree = root.tree(&package);
+    let decided_with = |init| {
+        let home = tempfile::tempdir().unwrap();
+        let repository = Repository::create(&home.path().join("libs"), "site").unwrap();
+        let wishes = wishes();
+        let request = Request {
+            init,
+            ..request(&wishes, Some(&repository), &[])
+        };
+        let list = link(&mut tree.clone(), &request).unwrap().list;
+        let names = [
+            "libz.so.1",
+            "libm.so.6",
+            "libblas.so.3",
+            "libsystemd-shared.so",
+            "plugin.so",
+        ];
+        names.map(|name| decided(&list, name).1)
+    };
+    assert_eq!(decided_with(Init::JobRunner), [NotLocal; 5]);
+    let expected = [BootCritical, BootCritical, BootCritical, BootCritical, NotLocal];
+    assert_eq!(decided_with(Init::Services), expected);
 }
 
 #[test]
