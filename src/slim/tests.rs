@@ -1,6 +1,6 @@
 use std::ffi::OsStr;
 
-use super::test_trees::{Root, has, path};
+use super::test_trees::{AMD64, Root, has, path};
 use super::*;
 use crate::diagnostic::Problem as _;
 use crate::image::library_list::Reason::{BootCritical, Kept, LinkedPackage, Needed, NotLocal, Policy};
@@ -161,6 +161,36 @@ fn a_policy_decides_what_stays() {
 
 fn cache_length(tree: &Tree) -> u64 {
     tree.get(&path("etc/ld.so.cache")).unwrap().length()
+}
+
+#[test]
+fn what_a_better_processor_loads_at_boot_stays_too() {
+    if !has(&["gcc"]) {
+        return;
+    }
+    let root = Root::bootable_for(AMD64);
+    for name in ["libacl.so.1", "libother.so.1"] {
+        root.library(
+            &lib(&format!("glibc-hwcaps/x86-64-v3/{name}")),
+            name,
+            &[&lib("libc.so.6")],
+        );
+    }
+    let list = linked(&mut root.tree(&package), &wishes()).unwrap().list;
+    let reasons: Vec<Reason> = [
+        "/glibc-hwcaps/x86-64-v3/libacl.so.1",
+        "/libacl.so.1.1",
+        "/libother.so.1",
+    ]
+    .iter()
+    .map(|end| {
+        list.entries
+            .iter()
+            .find(|entry| entry.path.as_ref().is_some_and(|path| path.ends_with(end)))
+    })
+    .map(|entry| entry.unwrap().reason)
+    .collect();
+    assert_eq!(reasons, [BootCritical, BootCritical, NotLocal]);
 }
 
 #[test]
