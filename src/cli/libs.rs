@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::site::Site;
 use super::{CliError, Context, Exit, libs_add, libs_report, libs_table};
 use crate::diagnostic::{Blame, Problem};
 use crate::image::Store;
@@ -16,7 +17,7 @@ use crate::units::Bytes;
 /// Arguments of `hpcvm libs`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the shared library repository
+    /// Folder of the shared library repository [default: the site's]
     #[arg(long, global = true, value_name = "DIR", env = "HPCVM_LIBS", hide_env_values = true)]
     libs: Option<PathBuf>,
     #[command(subcommand)]
@@ -109,17 +110,20 @@ impl Problem for Unnamed {
     }
 
     fn help(&self) -> Option<String> {
-        Some("name its folder with --libs or HPCVM_LIBS".to_owned())
+        Some("name its folder with --libs or HPCVM_LIBS, or as `libraries:` in /etc/hpcvm/site.yaml".to_owned())
     }
 }
 
 /// Works on a repository.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let folder = args.libs.as_deref().ok_or(Unnamed)?;
+    let folder = match &args.libs {
+        Some(folder) => folder.clone(),
+        None => Site::read(&context.environment)?.libraries.ok_or(Unnamed)?,
+    };
     if let What::Add(args) = &args.what {
-        return libs_add::run(context, folder, args);
+        return libs_add::run(context, &folder, args);
     }
-    let repository = Repository::open(folder)?;
+    let repository = Repository::open(&folder)?;
     match &args.what {
         What::Add(_) => {}
         What::Ls(list) if list.generations => generations(context, &repository)?,

@@ -16,6 +16,7 @@ mod error;
 mod exit;
 mod image;
 mod image_table;
+mod log;
 mod libs;
 mod libs_add;
 mod libs_report;

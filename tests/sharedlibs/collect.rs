@@ -9,6 +9,7 @@ use hpcvm::image::library_list::{LIBRARY_LIST_FILE, LIBRARY_LIST_VERSION, Librar
 use hpcvm::image::manifest::{Count, Generation, Libraries};
 use hpcvm::image::{Store, StoredImage};
 use hpcvm::sharedlibs::Index;
+use serde_json::json;
 
 use super::fixtures::{Place, folder, library};
 
@@ -43,21 +44,16 @@ fn image_of(place: &Place, index: &Index) -> (Store, StoredImage) {
         digest: Digest::of(&bytes),
     });
     manifest.artefacts.sort();
-    manifest.libraries = Some(Libraries {
-        generation: Generation {
-            repository: index.repository.clone(),
-            number: index.number,
-            digest: index.digest,
-            folder: None,
-        },
-        local: Count::default(),
-        linked: Count::default(),
-        relocated: Count::default(),
-        before: Count::default(),
-        after: Count::default(),
-        by_reason: Vec::new(),
-        by_package: Vec::new(),
-    });
+    let generation = Generation {
+        repository: index.repository.clone(),
+        number: index.number,
+        digest: index.digest,
+        folder: None,
+    };
+    // From JSON, whose other keys have defaults: only the generation matters here.
+    let none = Count::default();
+    let libraries = json!({"generation": generation, "local": none, "linked": none, "relocated": none});
+    manifest.libraries = Some(serde_json::from_value::<Libraries>(libraries).unwrap());
     let image = staging.commit(&manifest).unwrap();
     (store, image)
 }
