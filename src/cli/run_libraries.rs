@@ -23,7 +23,7 @@ pub(super) enum LibrariesBy {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct LibraryArgs {
     /// Folder of the shared library repository [default: the image's, or the site's]
-    #[arg(long, value_name = "FOLDER", env = "HPCVM_LIBS", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "HPCVM_LIBS", hide_env_values = true)]
     pub(super) libs: Option<PathBuf>,
     /// How the guest gets the shared libraries: auto, disk or folder
     #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]

@@ -21,7 +21,7 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "IMAGE", conflicts_with = "root", requires = "paths")]
     pub(super) image: Option<String>,
     /// Folder of the shared library repository that an image links to [default: the image's, or the site's]
-    #[arg(long, value_name = "FOLDER", env = "HPCVM_LIBS", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "HPCVM_LIBS", hide_env_values = true)]
     pub(super) libs: Option<PathBuf>,
 }
 

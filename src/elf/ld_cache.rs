@@ -25,9 +25,14 @@ const EXTENSION_HWCAPS: u32 = 1;
 const HWCAP_EXTENSION: u64 = 1 << 62;
 
 /// `FLAG_ELF_LIBC6` alone: a 32-bit library of x86 that needs glibc.
-const LIBC6: u32 = 3;
+pub(crate) const LIBC6: u32 = 3;
 /// `FLAG_ELF`: a library that needs no C library at all; it fits where [`LIBC6`] does.
-const ANY_LIBC: u32 = 1;
+pub(crate) const ANY_LIBC: u32 = 1;
+
+/// Folders for processors that glibc searched until 2.36 and Debian has for 32-bit x86, by the bits of
+/// their entries (dl-procinfo.h: `HWCAP_X86_SSE2`; platforms from bit 48 on, `i686` is the second).
+/// Every guest's processor has both.
+pub(crate) const LEGACY_FOLDERS: [(&str, u64); 2] = [("i686", 1 << 49), ("sse2", 1)];
 
 /// The largest cache that is read; one of a full desktop has 200 KiB.
 pub const LARGEST: usize = 64 * 1024 * 1024;
@@ -98,7 +103,9 @@ impl Cache {
         let best = levels
             .iter()
             .find_map(|level| fitting().find(|entry| entry.level.as_deref() == Some(*level)));
-        let plain = || fitting().find(|entry| entry.hwcap == 0);
+        let known = LEGACY_FOLDERS.iter().fold(0, |bits, (_, bit)| bits | bit);
+        let legacy = if abi.is_i386() { known } else { 0 };
+        let plain = || fitting().find(|entry| entry.hwcap & !legacy == 0);
         best.or_else(plain).map(|entry| entry.path.clone())
     }
 
@@ -221,6 +228,10 @@ mod tests {
             (0x0303, 4, "libx.so.1", "/lib64/avx/libx.so.1"),
             (0x0303, 0, "libx.so.1", "/lib64/libx.so.1"),
             (0x0003, 0, "libx.so.1", "/lib/libx.so.1"),
+            (0x0003, 2, "libfast.so.1", "/lib/avx/libfast.so.1"),
+            (0x0003, 1 << 49 | 1, "libfast.so.1", "/lib/i686/sse2/libfast.so.1"),
+            (0x0003, 1, "libfast.so.1", "/lib/sse2/libfast.so.1"),
+            (0x0003, 0, "libfast.so.1", "/lib/libfast.so.1"),
             (0x0001, 0, "libalone.so.1", "/lib/libalone.so.1"),
         ];
         cache(&rows, &["x86-64-v2", "x86-64-v3"])
@@ -257,6 +268,11 @@ mod tests {
                 Some("/lib/libalone.so.1".into())
             );
             assert_eq!(find("libalone.so.1", amd64, &[]), None);
+            // The first that the processor can run.
+            assert_eq!(
+                find("libfast.so.1", abi(EM_386, Class::Elf32), &[]),
+                Some("/lib/i686/sse2/libfast.so.1".into())
+            );
         }
     }
 

@@ -9,6 +9,7 @@ pub mod garbage;
 pub mod geometry;
 pub mod hold;
 pub mod library_list;
+mod linked_libraries;
 pub mod manifest;
 pub mod partition;
 mod reference;

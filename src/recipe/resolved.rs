@@ -202,6 +202,8 @@ pub enum PurgeRule {
     Development,
     /// Tools of the C library that only installing packages needs: `ldconfig`, `localedef`, ...
     LibraryTools,
+    /// Compilers, assemblers and linkers of GCC and binutils; the libraries that compiled programs use stay.
+    Compilers,
     /// Python byte code and test suites.
     PythonExtras,
 }

@@ -15,7 +15,7 @@ pub(super) struct Table {
 
 /// Every rule.
 #[cfg(test)]
-pub(super) const ALL: [PurgeRule; 16] = [
+pub(super) const ALL: [PurgeRule; 17] = [
     PurgeRule::Documentation,
     PurgeRule::Manuals,
     PurgeRule::Locales,
@@ -31,6 +31,7 @@ pub(super) const ALL: [PurgeRule; 16] = [
     PurgeRule::TimeZones,
     PurgeRule::Development,
     PurgeRule::LibraryTools,
+    PurgeRule::Compilers,
     PurgeRule::PythonExtras,
 ];
 
@@ -54,10 +55,12 @@ pub(super) fn table(rule: PurgeRule) -> Table {
         PurgeRule::TimeZones => (&["/usr/share/zoneinfo/"], TIME_ZONES_KEPT),
         PurgeRule::Development => (DEVELOPMENT, &[]),
         PurgeRule::LibraryTools => (LIBRARY_TOOLS, &[]),
+        PurgeRule::Compilers => (&[], &[]),
         PurgeRule::PythonExtras => (PYTHON_EXTRAS, &[]),
     };
     let packages: &[&str] = match rule {
         PurgeRule::PackageManager => PACKAGE_MANAGER_PACKAGES,
+        PurgeRule::Compilers => COMPILERS_PACKAGES,
         _ => &[],
     };
     Table { remove, keep, packages }
@@ -70,6 +73,24 @@ const LIBRARY_TOOLS: &[&str] = &[
     "/usr/bin/localedef",
     "/usr/sbin/iconvconfig",
     "/usr/sbin/zic",
+];
+
+// Packages pull them in that compile for their user (`python3-pythran` for SciPy). Their libraries
+// for compiled programs (libgcc-s1, libgfortran5, libgomp1, ...) are packages of their own.
+const COMPILERS_PACKAGES: &[&str] = &[
+    "binutils",
+    "binutils-*-linux-gnu*",
+    "cpp",
+    "cpp-[0-9]*",
+    "g++",
+    "g++-[0-9]*",
+    "gcc",
+    "gcc-[0-9]*",
+    "gfortran",
+    "gfortran-[0-9]*",
+    "libgcc-*-dev",
+    "libgfortran-*-dev",
+    "libstdc++-*-dev",
 ];
 
 const DOCUMENTATION: &[&str] = &[

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::SlimError;
 use super::census::file_at;
+use super::loads::chain_to;
 use crate::elf::closure::Closure;
 use crate::elf::families::{Certainty, reached, uses};
 use crate::elf::file_system::FileSystem as _;
@@ -97,17 +98,7 @@ fn chains(tree: &Tree, loader: &Loader<'_>, closure: &Closure) -> Vec<Vec<TreePa
     // Converters of character sets are only opened in a locale, which nothing has that early.
     plugins.retain(|used| used.certainty == Certainty::Configured && used.family != CHARACTER_SETS);
     let reached = reached(closure, &plugins);
-    let chain = |path: &PathBuf| {
-        let steps = std::iter::successors(Some(path), |path| reached.get(*path)?.by.as_ref());
-        // A plug-in may be triggered by a file that it brought in itself.
-        let mut chain: Vec<TreePath> = steps
-            .take(reached.len())
-            .filter_map(|path| file_at(tree, path))
-            .collect();
-        chain.reverse();
-        chain
-    };
-    reached.keys().map(chain).collect()
+    reached.keys().map(|path| chain_to(tree, &reached, path)).collect()
 }
 
 /// The programs that units and scripts of the init name, by path or along `PATH`.
@@ -120,7 +111,8 @@ fn programs_of_init(tree: &Tree) -> Result<BTreeSet<PathBuf>, SlimError> {
             let separates = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"/._+-".contains(byte));
             for word in text.split(separates).filter(|word| !word.is_empty()) {
                 // `ExecStart=-/usr/bin/x`: signs before the path say how it is started.
-                let word = OsStr::from_bytes(word.trim_ascii_start().strip_prefix(b"-").unwrap_or(word));
+                let signs = word.iter().take_while(|byte| b"-+".contains(byte)).count();
+                let word = OsStr::from_bytes(&word[signs..]);
                 let places = PATH.iter().map(|folder| Path::new(folder).join(word));
                 found.extend(places.filter(|place| is_program(tree, place)));
             }

@@ -15,6 +15,7 @@ use super::census::{absolute, file_at};
 use super::strings::StringTable;
 use crate::elf::abi::Abi;
 use crate::elf::file_system::FileSystem as _;
+use crate::elf::ld_cache::{ANY_LIBC, LEGACY_FOLDERS, LIBC6};
 use crate::elf::ld_conf;
 use crate::elf::loader::{Loader, Settings};
 use crate::elf::object::Object;
@@ -26,17 +27,15 @@ pub const PATH: &str = "/etc/ld.so.cache";
 /// What it is made from.
 pub const CONFIGURATION: &str = "/etc/ld.so.conf";
 
-/// The folders that `ldconfig` looks into whatever the configuration says, as it is built for
-/// x86 (`add_system_dir`); most exist in no tree.
-const SYSTEM: [&str; 8] = [
+/// The folders that Debian's `ldconfig` looks into whatever the configuration says; of those for
+/// an architecture, a tree has its own.
+const SYSTEM: [&str; 6] = [
+    "/lib/i386-linux-gnu",
+    "/usr/lib/i386-linux-gnu",
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
     "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
     "/usr/lib",
-    "/usr/lib32",
-    "/usr/lib64",
-    "/usr/libx32",
 ];
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
@@ -52,8 +51,6 @@ const EXTENSION_HWCAPS: u32 = 1;
 /// Set in an entry's `hwcap` where its low half numbers a `glibc-hwcaps` folder.
 const HWCAP_EXTENSION: u64 = 1 << 62;
 const GENERATOR: &[u8] = b"hpcvm";
-/// `FLAG_ELF`: needs no C library. Only told apart for 32-bit x86.
-const ANY_LIBC: u32 = 1;
 
 /// One line of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +60,8 @@ struct Line {
     flags: u32,
     /// The `glibc-hwcaps` folder it is for.
     level: Option<String>,
+    /// What a processor of 32-bit x86 must have for it: the bits of older folders such as `sse2`.
+    capabilities: u64,
 }
 
 /// The cache of `tree`, in which linked libraries must be found: with the repository mounted.
@@ -95,7 +94,7 @@ pub fn write_where_needed(tree: &mut Tree, epoch: u64) -> Result<bool, SlimError
 fn is_needed(tree: &Tree) -> Result<bool, SlimError> {
     let loader = Loader::new(tree, Settings::default());
     for (name, real) in folders(tree) {
-        let lines = || folder_lines(tree, &name, &real, None);
+        let lines = || folder_lines(tree, &name, &real, &Variant::Plain);
         let by_itself = |object: &Object| {
             let folders = &loader.search(object.abi).default;
             folders
@@ -145,10 +144,15 @@ fn folders(tree: &Tree) -> Vec<(Vec<u8>, TreePath)> {
 fn lines(tree: &Tree) -> Result<(Vec<Line>, BTreeSet<String>), SlimError> {
     let (mut lines, mut names) = (Vec::new(), BTreeSet::new());
     for (name, real) in folders(tree) {
-        lines.extend(folder_lines(tree, &name, &real, None)?);
+        lines.extend(folder_lines(tree, &name, &real, &Variant::Plain)?);
+        for (folders, capabilities) in older(tree, &real) {
+            let name = [&name, b"/".as_slice(), folders.as_bytes()].concat();
+            let path = TreePath::new(&[real.as_bytes(), b"/", folders.as_bytes()].concat()).expect("it is in the tree");
+            lines.extend(folder_lines(tree, &name, &path, &Variant::Older(capabilities))?);
+        }
         for (level, path) in levels(tree, &real) {
             let name = [&name, b"/glibc-hwcaps/".as_slice(), level.as_bytes()].concat();
-            lines.extend(folder_lines(tree, &name, &path, Some(&level))?);
+            lines.extend(folder_lines(tree, &name, &path, &Variant::Level(&level))?);
             names.insert(level);
         }
     }
@@ -170,6 +174,37 @@ fn levels(tree: &Tree, folder: &TreePath) -> Vec<(String, TreePath)> {
         .collect()
 }
 
+/// Which processors the libraries of a folder are for.
+enum Variant<'a> {
+    /// All.
+    Plain,
+    /// Those of a `glibc-hwcaps` level.
+    Level(&'a str),
+    /// Those with these bits of [`LEGACY_FOLDERS`].
+    Older(u64),
+}
+
+/// The sub-folders of `folder` that glibc searched before `glibc-hwcaps`, by their path in it, and
+/// their bits.
+fn older(tree: &Tree, folder: &TreePath) -> Vec<(String, u64)> {
+    let is_folder = |names: &str| {
+        let path = TreePath::new(&[folder.as_bytes(), b"/", names.as_bytes()].concat());
+        path.is_ok_and(|path| matches!(tree.get(&path).map(|entry| &entry.kind), Some(Kind::Directory)))
+    };
+    let mut found: Vec<(String, u64)> = Vec::new();
+    let mut begun = vec![(String::new(), 0)];
+    while let Some((parent, bits)) = begun.pop() {
+        let unused = LEGACY_FOLDERS.iter().filter(|(_, bit)| bits & bit == 0);
+        let inner = unused.map(|(name, bit)| (format!("{parent}{name}"), bits | bit));
+        for (names, bits) in inner.filter(|(names, _)| is_folder(names)) {
+            begun.push((format!("{names}/"), bits));
+            found.push((names, bits));
+        }
+    }
+    found.sort();
+    found
+}
+
 /// A library of a folder, while those of one soname compete.
 struct Candidate {
     name: Vec<u8>,
@@ -178,7 +213,12 @@ struct Candidate {
 }
 
 /// The libraries of one folder, one for each soname (`search_dir`).
-fn folder_lines(tree: &Tree, named: &[u8], real: &TreePath, level: Option<&str>) -> Result<Vec<Line>, SlimError> {
+fn folder_lines(tree: &Tree, named: &[u8], real: &TreePath, variant: &Variant<'_>) -> Result<Vec<Line>, SlimError> {
+    let (level, capabilities) = match variant {
+        Variant::Plain => (None, 0),
+        Variant::Level(level) => (Some(*level), 0),
+        Variant::Older(capabilities) => (None, *capabilities),
+    };
     let mut found: BTreeMap<Vec<u8>, Candidate> = BTreeMap::new();
     for (path, _) in tree
         .below(real)
@@ -210,9 +250,12 @@ fn folder_lines(tree: &Tree, named: &[u8], real: &TreePath, level: Option<&str>)
             soname,
             flags: candidate.flags,
             level: level.map(str::to_owned),
+            capabilities,
         }
     };
-    Ok(found.into_iter().map(line).collect())
+    // Older folders count for 32-bit x86 alone: no other guest has a glibc that searches them.
+    let counts = |line: &Line| capabilities == 0 || [LIBC6, ANY_LIBC].contains(&line.flags);
+    Ok(found.into_iter().map(line).filter(counts).collect())
 }
 
 /// The soname of the library at `path` if it is one, and how it stands there.
@@ -317,6 +360,8 @@ fn order(a: &Line, b: &Line) -> Ordering {
         .then_with(|| b.flags.cmp(&a.flags))
         .then_with(|| a.level.is_none().cmp(&b.level.is_none()))
         .then_with(|| a.level.cmp(&b.level))
+        .then_with(|| b.capabilities.count_ones().cmp(&a.capabilities.count_ones()))
+        .then_with(|| b.capabilities.cmp(&a.capabilities))
 }
 
 /// The file of these lines (dl-cache.h, `struct cache_file_new` and `struct cache_extension`).
@@ -324,7 +369,7 @@ fn encode(lines: &[Line], names: &BTreeSet<String>) -> Vec<u8> {
     let levels: BTreeSet<&str> = lines.iter().filter_map(|line| line.level.as_deref()).collect();
     let levels: Vec<&str> = levels.into_iter().collect();
     let texts = lines.iter().flat_map(|line| [line.soname.as_slice(), &line.path]);
-    let strings = StringTable::new(texts.chain(names.iter().map(|name| name.as_bytes())));
+    let strings = StringTable::new(texts.chain(names.iter().map(String::as_bytes)));
     let start = HEADER + lines.len() * ENTRY;
     let offset = |text: &[u8]| word(start) + strings.offset(text);
     let extension = (start + strings.bytes().len()).next_multiple_of(4);
@@ -349,7 +394,7 @@ fn encode(lines: &[Line], names: &BTreeSet<String>) -> Vec<u8> {
             .level
             .as_deref()
             .and_then(|level| levels.binary_search(&level).ok());
-        let hwcap = place.map_or(0, |place| HWCAP_EXTENSION | place as u64);
+        let hwcap = place.map_or(line.capabilities, |place| HWCAP_EXTENSION | place as u64);
         file.extend(hwcap.to_le_bytes());
     }
     file.extend(strings.bytes());

@@ -21,15 +21,13 @@ fn by_ldconfig(folder: &Path) -> Vec<u8> {
 
 /// A cache up to its extensions, and the names of levels in these.
 fn parts(cache: &[u8]) -> (&[u8], Vec<u32>) {
-    let number = |at: usize| u32::from_le_bytes(cache[at..at + 4].try_into().unwrap()) as usize;
+    let word = |at: usize| u32::from_le_bytes(cache[at..at + 4].try_into().unwrap());
+    let number = |at: usize| usize::try_from(word(at)).unwrap();
     let extension = number(32);
     let sections = (0..number(extension + 4)).map(|index| extension + 8 + index * 16);
     let levels = sections.filter(|section| number(*section) == 1).flat_map(|section| {
         let (start, length) = (number(section + 8), number(section + 12));
-        (start..start + length)
-            .step_by(4)
-            .map(|at| number(at) as u32)
-            .collect::<Vec<_>>()
+        (start..start + length).step_by(4).map(word).collect::<Vec<_>>()
     });
     (&cache[..extension], levels.collect())
 }
@@ -124,6 +122,35 @@ fn folders_for_processors_are_in_the_cache() {
     }
     fs::create_dir_all(root.on_host("usr/lib/multi/glibc-hwcaps/x86-64-v4")).unwrap();
     assert_as_ldconfig(&root.tree(&|_| None), &root.on_host(""));
+}
+
+#[test]
+fn older_folders_for_processors_of_i386_are_in_the_cache() {
+    if !has(&["gcc", "/sbin/ldconfig"]) {
+        return;
+    }
+    let root = various(I386);
+    for (folder, name) in [
+        ("sse2", "libz.so.1"),
+        ("sse2", "libnew.so.2"),
+        ("i686", "libz.so.1"),
+        ("i686/sse2", "libz.so.1"),
+        ("other", "libz.so.1"),
+    ] {
+        let path = format!("usr/lib/multi/{folder}/{name}");
+        root.library(&path, name, &["usr/lib/multi/libc.so.6"]);
+    }
+    let tree = root.tree(&|_| None);
+    assert_eq!(
+        lines(&tree)
+            .unwrap()
+            .0
+            .iter()
+            .filter(|line| line.capabilities > 0)
+            .count(),
+        4
+    );
+    assert_as_ldconfig(&tree, &root.on_host(""));
 }
 
 /// A real system of some hundred libraries: the smaller ones of this host.

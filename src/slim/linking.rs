@@ -5,11 +5,11 @@ use std::path::Path;
 
 use super::SlimError;
 use super::account::{Account, Purged};
-use super::boot::boot_critical;
+use super::boot::{BootSet, boot_critical};
 use super::census::{Census, file_at};
 use super::ld_cache;
 use super::loads::{Loads, settings};
-use super::proof::prove;
+use super::proof::{levels, prove};
 use super::relocate::Links;
 use super::verdicts::{Basis, folders};
 use crate::architecture::Architecture;
@@ -57,10 +57,13 @@ pub struct Linked {
 pub fn link(tree: &mut Tree, request: &Request<'_>) -> Result<Linked, SlimError> {
     let census = Census::of(tree)?;
     let loads = Loads::of(tree, &census, settings(request.library_path, 1));
-    let boot = {
-        let loader = Loader::new(tree, settings(request.library_path, 1));
-        boot_critical(tree, &loader, request.init)?
-    };
+    let mut boot = BootSet::new();
+    for level in levels(tree) {
+        let loader = Loader::new(tree, settings(request.library_path, level));
+        for (file, chain) in boot_critical(tree, &loader, request.init)? {
+            boot.entry(file).or_insert(chain);
+        }
+    }
     let folders = folders(tree, request.wishes)?;
     let basis = Basis {
         tree,

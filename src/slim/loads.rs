@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::census::{Census, absolute, file_at};
 use crate::elf::closure::Closure;
+use crate::elf::families::{Reached, reached, uses};
 use crate::elf::loader::{Loader, Settings};
 use crate::rootfs::tree::{Tree, TreePath};
 
@@ -73,6 +74,30 @@ impl Load {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loads {
     by_file: BTreeMap<TreePath, Load>,
+    /// Chains from programs to what they open as plug-ins, and to what these need.
+    plugins: BTreeMap<TreePath, Vec<TreePath>>,
+}
+
+/// A chain from the program at `path` to each file that it may load while it runs: plug-ins that
+/// are configured or whose names are among its strings.
+fn plugin_chains(tree: &Tree, loader: &Loader<'_>, path: &Path) -> Vec<Vec<TreePath>> {
+    let Ok(closure) = Closure::of(loader, path) else {
+        return Vec::new();
+    };
+    let plugins = uses(loader, &closure);
+    let reached = reached(&closure, &plugins);
+    let later = reached.iter().filter(|(_, reached)| reached.family.is_some());
+    later.map(|(path, _)| chain_to(tree, &reached, path)).collect()
+}
+
+/// The files that lead to `path`, from the program on.
+pub(super) fn chain_to(tree: &Tree, reached: &BTreeMap<PathBuf, Reached>, path: &PathBuf) -> Vec<TreePath> {
+    let steps = std::iter::successors(Some(path), |path| reached.get(*path)?.by.as_ref());
+    // A plug-in may be triggered by a file that it brought in itself.
+    let steps = steps.take(reached.len());
+    let mut chain: Vec<TreePath> = steps.filter_map(|path| file_at(tree, path)).collect();
+    chain.reverse();
+    chain
 }
 
 /// Who needs a file: chains of files from who is started, or loads itself, to the file.
@@ -93,8 +118,21 @@ impl Loads {
             .into_par_iter()
             .map(|path| Some((path.clone(), Load::of(tree, &loader, &absolute(path))?)))
             .collect();
+        let programs: Vec<&TreePath> = census.programs().map(|(path, _)| path).collect();
+        let chains = programs
+            .into_par_iter()
+            .flat_map_iter(|path| plugin_chains(tree, &loader, &absolute(path)));
+        let mut plugins: BTreeMap<TreePath, Vec<TreePath>> = BTreeMap::new();
+        for chain in chains.collect::<Vec<_>>() {
+            let Some(file) = chain.last() else { continue };
+            let shorter = |known: &Vec<TreePath>| (chain.len(), &chain) < (known.len(), known);
+            if plugins.get(file).is_none_or(shorter) {
+                plugins.insert(file.clone(), chain);
+            }
+        }
         Self {
             by_file: loads.into_iter().flatten().collect(),
+            plugins,
         }
     }
 
@@ -130,6 +168,13 @@ impl Loads {
                         chain
                     };
                 }
+            }
+        }
+        let is_program = |path: &TreePath| census.get(path).is_some_and(|elf| !elf.object.is_library());
+        for (file, need) in &mut needs {
+            let chain = self.plugins.get(file);
+            if let Some(chain) = chain.filter(|_| !need.chain.first().is_some_and(is_program)) {
+                need.chain.clone_from(chain);
             }
         }
         needs

@@ -42,7 +42,7 @@ pub(super) fn prove(before: &Tree, after: &Tree, census: &Census, library_path: 
 }
 
 /// The levels of x86-64 that make a difference: all four where the tree has folders for them.
-fn levels(tree: &Tree) -> Vec<u8> {
+pub(super) fn levels(tree: &Tree) -> Vec<u8> {
     let any = tree.iter().any(|(path, _)| path.name() == b"glibc-hwcaps");
     if any { vec![1, 2, 3, 4] } else { vec![1] }
 }

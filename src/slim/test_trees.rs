@@ -42,7 +42,12 @@ impl Root {
 
     /// A root with a loader, a C library, a shell and tar, on a merged /usr.
     pub(super) fn bootable() -> Self {
-        let root = Self::new(I386);
+        Self::bootable_for(I386)
+    }
+
+    /// The same for another machine; folders keep their names.
+    pub(super) fn bootable_for(machine: &'static str) -> Self {
+        let root = Self::new(machine);
         for name in ["bin", "lib"] {
             fs::create_dir_all(root.on_host(&format!("usr/{name}"))).unwrap();
             root.link(&format!("usr/{name}"), name);

@@ -1,8 +1,9 @@
 use std::ffi::OsStr;
 
-use super::test_trees::{Root, has, path};
+use super::test_trees::{AMD64, Root, has, path};
 use super::*;
 use crate::diagnostic::Problem as _;
+use crate::image::library_list::Reason::{BootCritical, Kept, LinkedPackage, Needed, NotLocal, Policy};
 use crate::image::library_list::{LibraryList, Reason, Verdict};
 use crate::recipe::{Init, Libraries, LocalLibraries};
 use crate::rootfs::tree::{Kind, Tree};
@@ -38,20 +39,21 @@ fn linked_from(
     repository: Option<&Repository>,
     purged: &[Purged],
 ) -> Result<Linked, SlimError> {
-    link(
-        tree,
-        &Request {
-            wishes,
-            init: Init::JobRunner,
-            library_path: OsStr::new(""),
-            repository: repository.map(Repository::folder),
-            suite: "bookworm",
-            architecture: crate::architecture::Architecture::I386,
-            version: &|name| Some(format!("{name}-1")),
-            purged,
-            epoch: 7,
-        },
-    )
+    link(tree, &request(wishes, repository, purged))
+}
+
+fn request<'a>(wishes: &'a Libraries, repository: Option<&'a Repository>, purged: &'a [Purged]) -> Request<'a> {
+    Request {
+        wishes,
+        init: Init::JobRunner,
+        library_path: OsStr::new(""),
+        repository: repository.map(Repository::folder),
+        suite: "bookworm",
+        architecture: crate::architecture::Architecture::I386,
+        version: &|name| Some(format!("{name}-1")),
+        purged,
+        epoch: 7,
+    }
 }
 
 /// An application with a plug-in, on the bootable root.
@@ -100,7 +102,6 @@ fn a_policy_decides_what_stays() {
     let tree = root.tree(&package);
     let local = |reason| (Verdict::Local, reason);
     let gone = |reason| (Verdict::Linked, reason);
-    use Reason::{BootCritical, Kept, LinkedPackage, Needed, NotLocal, Policy};
     let cases = [
         (
             LocalLibraries::BootCritical,
@@ -160,6 +161,81 @@ fn a_policy_decides_what_stays() {
 
 fn cache_length(tree: &Tree) -> u64 {
     tree.get(&path("etc/ld.so.cache")).unwrap().length()
+}
+
+#[test]
+fn what_a_better_processor_loads_at_boot_stays_too() {
+    if !has(&["gcc"]) {
+        return;
+    }
+    let root = Root::bootable_for(AMD64);
+    for name in ["libacl.so.1", "libother.so.1"] {
+        root.library(
+            &lib(&format!("glibc-hwcaps/x86-64-v3/{name}")),
+            name,
+            &[&lib("libc.so.6")],
+        );
+    }
+    let list = linked(&mut root.tree(&package), &wishes()).unwrap().list;
+    let reasons: Vec<Reason> = [
+        "/glibc-hwcaps/x86-64-v3/libacl.so.1",
+        "/libacl.so.1.1",
+        "/libother.so.1",
+    ]
+    .iter()
+    .map(|end| {
+        list.entries
+            .iter()
+            .find(|entry| entry.path.as_ref().is_some_and(|path| path.ends_with(end)))
+    })
+    .map(|entry| entry.unwrap().reason)
+    .collect();
+    assert_eq!(reasons, [BootCritical, BootCritical, NotLocal]);
+}
+
+#[test]
+fn what_an_init_starts_is_boot_critical() {
+    if !has(&["gcc"]) {
+        return;
+    }
+    let root = application();
+    root.file(
+        "usr/lib/systemd/system/a.service",
+        "[Service]\nExecStart=-/usr/bin/app --flag\n",
+    );
+    root.file("etc/init.d/b", "#!/bin/sh\nexec solve /etc/b\n");
+    root.library(
+        "usr/lib/systemd/libsystemd-shared.so",
+        "libsystemd-shared.so",
+        &[&lib("libc.so.6")],
+    );
+    root.program(
+        "usr/lib/systemd/systemd",
+        &["usr/lib/systemd/libsystemd-shared.so"],
+        &["-Wl,-rpath,/usr/lib/systemd"],
+    );
+    let tree = root.tree(&package);
+    let decided_with = |init| {
+        let home = tempfile::tempdir().unwrap();
+        let repository = Repository::create(&home.path().join("libs"), "site").unwrap();
+        let wishes = wishes();
+        let request = Request {
+            init,
+            ..request(&wishes, Some(&repository), &[])
+        };
+        let list = link(&mut tree.clone(), &request).unwrap().list;
+        let names = [
+            "libz.so.1",
+            "libm.so.6",
+            "libblas.so.3",
+            "libsystemd-shared.so",
+            "plugin.so",
+        ];
+        names.map(|name| decided(&list, name).1)
+    };
+    assert_eq!(decided_with(Init::JobRunner), [NotLocal; 5]);
+    let expected = [BootCritical, BootCritical, BootCritical, BootCritical, NotLocal];
+    assert_eq!(decided_with(Init::Services), expected);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn by_closure(root: &Path, paths: impl Iterator<Item = String>) -> BTreeMap<Stri
         ..Settings::default()
     };
     let loader = Loader::new(&files, settings);
-    let loaded = |path: String| {
+    let load = |path: String| {
         let closure = Closure::of(&loader, Path::new(&path)).unwrap();
         assert_eq!(closure.misses().count(), 0, "{path}");
         let digest = |place: &Path| {
@@ -160,7 +160,7 @@ fn by_closure(root: &Path, paths: impl Iterator<Item = String>) -> BTreeMap<Stri
         found.sort();
         (path, found)
     };
-    paths.map(loaded).collect()
+    paths.map(load).collect()
 }
 
 /// Where the extensions begin: what stands before does not tell who wrote the cache.

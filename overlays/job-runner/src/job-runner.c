@@ -384,12 +384,27 @@ static void name_account(const char *path, uint32_t id, const char *name, const 
     sys(__NR_close, fd);
 }
 
+/* The guest's own name has an address, as on any Debian: MPI and many others ask for it. */
+static void name_host(void)
+{
+    struct text line = {.length = 0};
+    put(&line, "127.0.1.1 ");
+    put(&line, hostname);
+    put(&line, "\n");
+    long fd = sys(__NR_open, "/etc/hosts", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return;
+    write_all(fd, line.bytes, line.length);
+    sys(__NR_close, fd);
+}
+
 static void take_identity(void)
 {
     struct text rest = {.length = 0};
     if (clock_at_launch.seconds)
         sys(NR_CLOCK_SETTIME, 0 /* CLOCK_REALTIME */, &clock_at_launch);
     sys(__NR_sethostname, hostname, length_of(hostname));
+    name_host();
     add_entropy();
     configure_network();
     put_number(&rest, gid);

@@ -1,0 +1,216 @@
+//! The science guest computes what is known, and loads what its own loader says.
+//!
+//! `tests/science` holds the reference results and tells where they are from.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::harness::{Place, finish, root_or_skip, tool};
+use super::images::{folder, manifest, place_with, recipe, test_recipe};
+
+const SCIENCE: &str = "science-i386";
+/// The same with every library in the image.
+const LOCAL: &str = "science-local-i386";
+
+/// The loader of i386, which lists what a program loads.
+const LD_SO: &str = "/lib/ld-linux.so.2";
+/// The only program that is linked statically; the loader cannot list it.
+const STATIC: &str = "/usr/lib/hpcvm/job-runner";
+
+fn reference(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/science").join(name)
+}
+
+#[test]
+fn reference_results_follow_from_their_derivation() {
+    tool("python3", [reference("derive.py"), reference("reference.json")]);
+}
+
+#[test]
+fn the_science_guest_passes_its_validations() {
+    let place = place_with(&recipe(SCIENCE));
+    let said = place.line(&format!("test {SCIENCE}")).success();
+    let validations = manifest(&place, SCIENCE)["validate"].as_array().unwrap().len();
+    assert!(
+        said.contains(&format!("{validations} of {validations} validations passed")),
+        "{said}"
+    );
+    place.nothing_left();
+}
+
+#[test]
+fn numpy_scipy_and_octave_compute_the_reference_results() {
+    let place = place_with(&recipe(SCIENCE));
+    let files = ["compute.py", "compute.m", "reference.json"];
+    let inputs = files.map(|name| format!("--input={}:/tmp/{name}", reference(name).display()));
+    let options = inputs.each_ref().map(String::as_str);
+    let script = "python3 /tmp/compute.py /tmp/reference.json && octave-cli -qf /tmp/compute.m /tmp/reference.json";
+    let told = place.run(SCIENCE, &options, script);
+    let said = told.success();
+    assert_eq!(told.err(), "", "nothing to warn of");
+    let results: Vec<&str> = said.lines().collect();
+    assert_eq!(results.len(), 14, "{said}");
+    assert!(results.iter().all(|line| line.ends_with(" ok")), "{said}");
+    place.nothing_left();
+}
+
+/// What loading one file comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// The libraries, in the order of loading, by the names they were asked for; the loader itself
+    /// and the kernel's own library are left out.
+    Loads(Vec<(String, String)>),
+    /// The first library that is not there.
+    Lacks(String),
+    /// A version is not there.
+    Unversioned,
+}
+
+type Answers = BTreeMap<String, Answer>;
+
+/// Whether a name is the loader's or the library's that the kernel brings.
+fn is_loader(name: &str) -> bool {
+    name.contains("ld-linux") || name.starts_with("linux-gate.so")
+}
+
+/// Runs a program where `repository` is what the guest has at its mount point under `root`.
+fn inside<I: AsRef<OsStr>>(root: &Path, repository: Option<&Path>, words: impl IntoIterator<Item = I>) -> String {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-ec"]);
+    command.arg(r#"test -z "$1" || mount --bind "$1" "$2"; shift 2; exec "$@""#);
+    command.arg("sh").arg(repository.unwrap_or(Path::new("")));
+    command.arg(root.join(hpcvm::sharedlibs::MOUNT_POINT.trim_start_matches('/')));
+    let told = finish(
+        {
+            command
+                .args(words)
+                .env_clear()
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            command
+        },
+        Vec::new(),
+    );
+    assert!([0, 1].contains(&told.code()), "{}\n{}", told.err(), told.out());
+    told.out()
+}
+
+/// Asks the guest's loader about all `paths` in one go.
+fn asked(root: &Path, repository: Option<&Path>, paths: &[String]) -> Answers {
+    fs::write(root.join("asked"), paths.join("\n") + "\n").unwrap();
+    let script =
+        format!("while read -r path; do echo \"@ $path\"; {LD_SO} --list \"$path\" 2>&1; echo \"= $?\"; done </asked");
+    let words = ["chroot".as_ref(), root.as_os_str(), "/bin/sh".as_ref(), "-c".as_ref()];
+    let said = inside(root, repository, words.into_iter().chain([script.as_ref()]));
+    let blocks = said.split("@ ").skip(1);
+    blocks
+        .map(|block| {
+            let (path, lines) = block.split_once('\n').unwrap();
+            (path.to_owned(), told_by_loader(lines))
+        })
+        .collect()
+}
+
+fn told_by_loader(lines: &str) -> Answer {
+    if let Some((_, rest)) = lines.split_once("error while loading shared libraries: ") {
+        return Answer::Lacks(rest.split(':').next().unwrap().to_owned());
+    }
+    if lines.contains(": version `") {
+        return Answer::Unversioned;
+    }
+    assert!(lines.ends_with("= 0\n"), "{lines}");
+    let listed = lines.lines().filter_map(|line| line.strip_prefix('\t'));
+    let loads = listed.filter_map(|line| {
+        let (entry, _) = line.rsplit_once(" (0x")?;
+        let (name, path) = entry.split_once(" => ").unwrap_or((entry, entry));
+        (!is_loader(name)).then(|| (name.to_owned(), path.to_owned()))
+    });
+    Answer::Loads(loads.collect())
+}
+
+/// What `hpcvm scan` says of `paths`, all of them if there are none.
+fn scanned(place: &Place, root: &Path, repository: Option<&Path>, paths: &[String]) -> Answers {
+    let mut command = place.command(["scan", "--json", "--root"]);
+    command.arg(root).args(paths);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(OsStr::to_owned).collect();
+    let told: Value = serde_json::from_str(&inside(root, repository, words)).unwrap();
+    let files = told["files"].as_array().unwrap().iter();
+    files
+        .filter(|file| file["kind"] == "elf" && file["path"] != STATIC)
+        .map(|file| (text(&file["path"]), told_by_us(&file["elf"])))
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn told_by_us(elf: &Value) -> Answer {
+    let needs = elf["needs"].as_array().unwrap();
+    if let Some(miss) = needs.iter().find(|need| need["to"].is_null()) {
+        return Answer::Lacks(text(&miss["name"]));
+    }
+    let versions = elf["missing-versions"].as_array().unwrap().iter();
+    if versions.into_iter().any(|missing| missing["gravity"] == "fatal") {
+        return Answer::Unversioned;
+    }
+    let loads = elf["loads"].as_array().unwrap().iter().enumerate().skip(1);
+    let loads = loads.filter_map(|(index, loaded)| {
+        let need = needs.iter().find(|need| need["to"] == index).unwrap();
+        let name = text(&need["name"]);
+        (!is_loader(&name)).then(|| (name, text(&loaded["path"])))
+    });
+    Answer::Loads(loads.collect())
+}
+
+/// Fails unless both say the same of every file.
+#[track_caller]
+fn assert_agreement(ours: &Answers, theirs: &Answers) {
+    let differing: Vec<String> = ours
+        .iter()
+        .filter(|(path, answer)| theirs.get(*path) != Some(answer))
+        .map(|(path, answer)| format!("{path}\n  hpcvm: {answer:?}\n  ld.so: {:?}", theirs.get(path)))
+        .collect();
+    assert_eq!(ours.len(), theirs.len());
+    assert!(
+        differing.is_empty(),
+        "{} of {} differ\n{}",
+        differing.len(),
+        ours.len(),
+        differing.join("\n")
+    );
+}
+
+/// The root file system of an image as a folder.
+fn unpacked(place: &Place, image: &str) -> PathBuf {
+    let root = place.path(image);
+    let offset = manifest(place, image)["disk"]["root"]["offset"].to_string();
+    let disk = folder(place, image).join("image.vdi");
+    let words = ["-quiet", "-no-progress", "-no-xattrs", "-offset", &offset, "-dest"].map(AsRef::as_ref);
+    tool(
+        "unsquashfs",
+        words.into_iter().chain([root.as_os_str(), disk.as_os_str()]),
+    );
+    root
+}
+
+/// How many programs and libraries of the guest are compared at least.
+const LEAST: usize = 1000;
+
+#[test]
+fn closures_are_what_the_guests_loader_says() {
+    if !root_or_skip("closures_are_what_the_guests_loader_says") {
+        return;
+    }
+    let place = place_with(&test_recipe(LOCAL));
+    let root = unpacked(&place, LOCAL);
+    let ours = scanned(&place, &root, None, &[]);
+    assert!(ours.len() >= LEAST, "only {} files", ours.len());
+    let paths: Vec<String> = ours.keys().cloned().collect();
+    assert_agreement(&ours, &asked(&root, None, &paths));
+}
