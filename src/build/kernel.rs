@@ -18,7 +18,9 @@ use crate::rootfs::tree::Kind;
 
 /// What hpcvm's own guests start with: quiet on the serial console, ended by a panic, without
 /// the self-tests and bus scans that cost 1.5 s under emulation (ARCHITECTURE.md, "Cold start").
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 cryptomgr.notests noisapnp";
+/// The timer of a virtual machine is sound, and on a busy host the kernel's check of it can take
+/// the host's delays for a broken one and panic ("IO-APIC + timer doesn't work!").
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 cryptomgr.notests noisapnp no_timer_check";
 /// What Debian's own boot loader configuration starts a guest with, plus the console. Debian
 /// mounts the root file system read-only and lets `/etc/fstab` make it writable: an image has no
 /// such file, and most services cannot start on a root that stays read-only.
