@@ -159,6 +159,11 @@ fn boot(request: &LaunchRequest) -> Boot {
     if image.init == Init::JobRunner {
         words.push("hpcvm.skip=ide,ahci".to_owned());
     }
+    // The kernel tries out its timer against a delay loop, and panics where a loaded host held
+    // the emulator up meanwhile; under KVM it leaves that out by itself.
+    if request.accelerator == Accelerator::Tcg {
+        words.push("no_timer_check".to_owned());
+    }
     // Saves 0.15 s of timer calibration under emulation; a second processor would not start.
     if request.cpus == 1 && request.accelerator == Accelerator::Tcg {
         words.push("nolapic_timer".to_owned());

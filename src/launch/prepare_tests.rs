@@ -95,7 +95,7 @@ fn a_writable_root_asks_for_the_drivers_of_others() {
     let export = Some("/srv/libs/exports/3.squashfs");
     insta::assert_snapshot!(about(&request(RootKind::Writable, export)), @r#"
     /s/initrd-full
-    quiet hpcvm.root=/dev/vda hpcvm.rootfs=ext4 hpcvm.skip=ide,ahci nolapic_timer hpcvm.load=squashfs
+    quiet hpcvm.root=/dev/vda hpcvm.rootfs=ext4 hpcvm.skip=ide,ahci no_timer_check nolapic_timer hpcvm.load=squashfs
     {"driver":"raw","file":{"driver":"file","filename":"/srv/libs/exports/3.squashfs","read-only":true,"locking":"off"},"node-name":"libraries","read-only":true}
     virtio-blk-pci,drive=libraries,werror=report,rerror=report,disable-legacy=on,vectors=0,ioeventfd=off
     "#);
