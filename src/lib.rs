@@ -24,6 +24,7 @@ pub mod plan;
 pub mod progress;
 pub mod recipe;
 pub mod remedy;
+pub mod report;
 pub mod rootfs;
 pub mod sharedlibs;
 pub mod slim;

@@ -113,6 +113,8 @@ fn libraries(
         init: recipe.init,
         library_path: library_path.map_or("", String::as_str).as_ref(),
         repository: job.repository(recipe),
+        suite: &recipe.base.suite,
+        architecture: recipe.base.architecture,
         version: &version,
         purged,
         epoch: resolution.epoch,

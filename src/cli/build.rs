@@ -7,7 +7,7 @@ use super::site::Site;
 use super::{CliError, Context, Exit, Steps};
 use crate::build::{self, BuildError, Job};
 use crate::image::DISK_FILE;
-use crate::image::manifest::Libraries;
+use crate::image::manifest::{Count, Libraries};
 use crate::plan;
 use crate::progress::{Progress, Silent};
 use crate::recipe::Recipe;
@@ -150,18 +150,19 @@ pub(super) fn with_job<T>(
 /// What is linked, and what that saves.
 fn libraries_line(libraries: &Libraries) -> String {
     let generation = &libraries.generation;
-    let saved = libraries.before.bytes.saturating_sub(libraries.after.bytes);
+    let counted = |count: &Count, one: &str, many: &str| {
+        let what = if count.files == 1 { one } else { many };
+        format!("{} {what} ({})", count.files, Bytes(count.bytes))
+    };
     format!(
-        "  linked from {} generation {}: {} libraries {}, {} folders {}; {} libraries {} stay; files {} smaller\n",
+        "linked from {}, generation {}: {} and {}; {} stay; files {}, not {}\n",
         generation.repository,
         generation.number,
-        libraries.linked.files,
-        Bytes(libraries.linked.bytes),
-        libraries.relocated.files,
-        Bytes(libraries.relocated.bytes),
-        libraries.local.files,
-        Bytes(libraries.local.bytes),
-        Bytes(saved),
+        counted(&libraries.linked, "library", "libraries"),
+        counted(&libraries.relocated, "folder", "folders"),
+        counted(&libraries.local, "library", "libraries"),
+        Bytes(libraries.after.bytes),
+        Bytes(libraries.before.bytes),
     )
 }
 

@@ -12,7 +12,7 @@ use crate::diagnostic::Blame;
 pub enum Exit {
     /// All went well.
     Done,
-    /// `check`, `scan`, `verify` or `doctor` did its work and found problems.
+    /// `check`, `scan`, `verify`, `diff` or `doctor` did its work and found problems or differences.
     Found,
     /// The command line could not be understood.
     Usage,
@@ -61,7 +61,7 @@ pub const EXIT_CODES: [(Exit, &str); 11] = [
     (Exit::Done, "all went well"),
     (
         Exit::Found,
-        "`check`, `scan`, `image verify` or `doctor` did its work and found problems",
+        "`check`, `scan`, `image verify`, `image diff` or `doctor` did its work and found problems or differences",
     ),
     (Exit::Usage, "the command line could not be understood"),
     (

@@ -1,9 +1,11 @@
 //! `hpcvm image`
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use super::image_table::{Row, show, table};
-use super::{CliError, Context, Exit};
+use super::{CliError, Context, Exit, image_diff, image_gc, image_report};
 use crate::image::StoredImage;
 use crate::image::verify::{Difference, verify};
 
@@ -19,10 +21,15 @@ enum What {
     /// List all images
     Ls,
     /// Tell what an image is made of
-    Show(Which),
+    Show(ShowArgs),
     /// Read an image whole and compare it with its manifest
     #[command(after_long_help = "Exits with 1 when the image is not what its manifest says.")]
     Verify(Which),
+    /// Tell how two images differ
+    #[command(after_long_help = "Exits with 1 when they differ.")]
+    Diff(image_diff::Args),
+    /// Remove the images that no name stands for and no machine uses
+    Gc(image_gc::Args),
 }
 
 /// Which image.
@@ -32,12 +39,25 @@ struct Which {
     image: String,
 }
 
-/// Looks at images.
+/// What to show, and where.
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Write a report on it to FILE: one HTML page that loads nothing; - is standard output
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// Looks at images, and clears those away that nobody asks for.
 pub(super) fn run(context: &Context, args: Args) -> Result<Exit, CliError> {
     match args.what {
         What::Ls => list(context),
-        What::Show(which) => {
-            let image = context.store().find(&which.image)?;
+        What::Show(args) => {
+            let image = context.store().find(&args.which.image)?;
+            if let Some(file) = &args.report {
+                return image_report::run(context, &image, file);
+            }
             if context.ui.json() {
                 context.ui.print(image.manifest.to_bytes())?;
             } else {
@@ -49,6 +69,8 @@ pub(super) fn run(context: &Context, args: Args) -> Result<Exit, CliError> {
             let image = context.store().find(&which.image)?;
             report(context, &image, &verify(&image))
         }
+        What::Diff(args) => image_diff::run(context, &args),
+        What::Gc(args) => image_gc::run(context, &args),
     }
 }
 

@@ -5,7 +5,9 @@ pub mod boot;
 pub mod contents;
 pub mod disk;
 pub mod file_list;
+pub mod garbage;
 pub mod geometry;
+pub mod hold;
 pub mod library_list;
 pub mod manifest;
 pub mod partition;
@@ -20,3 +22,6 @@ pub mod verify;
 pub use manifest::{Manifest, ManifestError};
 pub use staging::Staging;
 pub use store::{DISK_FILE, FULL_INITRD_FILE, INITRD_FILE, KERNEL_FILE, Store, StoreError, StoredImage};
+
+#[cfg(test)]
+pub(crate) use store::tests as store_tests;

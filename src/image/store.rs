@@ -16,6 +16,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::file_list::FileList;
+use super::hold::hold;
 use super::manifest::{MANIFEST_FILE, Manifest, ManifestError};
 use super::reference::{self, Reference};
 use super::staging::Staging;
@@ -243,6 +244,10 @@ impl Store {
             return Err(StoreError::Name(name.to_owned()));
         }
         let path = self.folder("names")?.join(name);
+        let folder = self.image_folder(digest);
+        // An image that a sweep is removing is not named, and one that is being named is not removed.
+        let there = folder.is_dir().then(|| hold(&folder));
+        let _hold = there.transpose().map_err(StoreError::io(&folder))?;
         Ok(durable::write(&path, format!("{digest}\n").as_bytes())?)
     }
 
@@ -250,6 +255,17 @@ impl Store {
     pub fn remember_build(&self, key: Digest, digest: Digest) -> Result<(), StoreError> {
         let path = self.folder("builds")?.join(key.to_string());
         Ok(durable::write(&path, format!("{digest}\n").as_bytes())?)
+    }
+
+    /// The records of builds, by the digest of their inputs, in order.
+    pub(super) fn builds(&self) -> Result<Vec<(String, Digest)>, StoreError> {
+        let mut builds = Vec::new();
+        for key in names_in(&self.root.join("builds"))? {
+            if let Some(digest) = read_digest(&self.root.join("builds").join(&key))? {
+                builds.push((key, digest));
+            }
+        }
+        Ok(builds)
     }
 
     /// The image that a build with these inputs gave, if it is still there and sound.
@@ -266,7 +282,7 @@ impl Store {
     }
 
     /// A folder of the store, made where it is missing.
-    fn folder(&self, name: &str) -> Result<PathBuf, StoreError> {
+    pub(super) fn folder(&self, name: &str) -> Result<PathBuf, StoreError> {
         if !self.root.is_dir() {
             durable::create_private_folder(&self.root)?;
         }

@@ -28,6 +28,7 @@ use crate::exec::{Host, Invocation};
 use crate::guest::control::{Order, Report, Step};
 use crate::guest::result_disk::{Ending, HEADER_LENGTH, ResultHeader};
 use crate::hypervisor::qemu;
+use crate::image::hold::{Hold, hold};
 use crate::remedy::{Lack, Listener};
 use crate::timing::{Phase, Timeline};
 
@@ -68,6 +69,7 @@ pub fn launch(
     timeline: &mut Timeline,
 ) -> Result<Outcome, LaunchError> {
     memory::check(request.memory)?;
+    let _hold = hold_image(request);
     let folder = ScratchFolder::create(&request.scratch_parent, request.keep)?;
     let machine = prepare::machine(request, folder.path())?;
     prepare::make_disks(host, request, &machine, folder.path())?;
@@ -142,6 +144,14 @@ fn named(error: LaunchError, request: &LaunchRequest) -> LaunchError {
         }
         other => other,
     }
+}
+
+/// Keeps `hpcvm image gc` from removing the image under the machine. A file system without locks is
+/// no reason not to run: a sweep leaves images alone whose lock it cannot have.
+fn hold_image(request: &LaunchRequest) -> Option<Hold> {
+    let held = hold(request.image.disk.parent()?);
+    held.inspect_err(|error| tracing::debug!(%error, "the image cannot be held"))
+        .ok()
 }
 
 fn sockets() -> std::io::Result<(Vec<UnixStream>, Vec<OwnedFd>)> {

@@ -10,8 +10,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::SlimError;
-use super::census::{absolute, file_at};
-use super::loads::Load;
+use super::census::file_at;
+use crate::elf::closure::Closure;
+use crate::elf::families::{Certainty, reached, uses};
 use crate::elf::file_system::FileSystem as _;
 use crate::elf::loader::Loader;
 use crate::elf::scripts::{FIRST_LINE, Script};
@@ -21,7 +22,9 @@ use crate::rootfs::tree::{Kind, Tree, TreePath};
 
 /// The shell counts whatever the hook does: it is what is left to look for a fault with.
 const SHELL: &str = "/bin/sh";
-/// Where `PATH` of an init leads.
+/// `PATH` of an init.
+const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+/// The same, by folder.
 const PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Units and scripts of an init.
 const INIT_FILES: [&str; 9] = [
@@ -37,6 +40,8 @@ const INIT_FILES: [&str; 9] = [
 ];
 /// Folders whose programs an init starts by itself.
 const INIT_PROGRAMS: [&str; 3] = ["/usr/lib/systemd", "/usr/lib/udev", "/usr/lib/init"];
+/// The family of plug-ins for character sets.
+const CHARACTER_SETS: &str = "gconv";
 /// The largest unit or script that is read.
 const LARGEST: usize = 1 << 20;
 
@@ -55,75 +60,54 @@ pub(super) fn boot_critical(tree: &Tree, loader: &Loader<'_>, init: Init) -> Res
     for program in &started {
         add(tree, loader, program, &[], &mut set);
     }
-    // The C library opens name services by name; whoever looks up a user needs them.
-    for library in name_services(tree) {
-        let path = loader_path(loader, tree, &library, &set);
-        if let Some(path) = path {
-            add(tree, loader, &path, &[], &mut set);
-        }
-    }
     Ok(set)
 }
 
-/// Adds the program, library or script at `path` with all that is loaded for it.
+/// Adds the program or script at `path` with all that is loaded for it; `before` leads to it.
 fn add(tree: &Tree, loader: &Loader<'_>, path: &Path, before: &[TreePath], set: &mut BootSet) {
     let Some(file) = file_at(tree, path) else { return };
-    let chain = [before, std::slice::from_ref(&file)].concat();
-    if let Some(load) = Load::of(tree, loader, path) {
-        for (file, rest) in load.chain_of_each() {
-            let chain = [before, &rest].concat();
-            let shorter = set
-                .get(&file)
-                .is_none_or(|known| (chain.len(), &chain) < (known.len(), known));
-            if shorter {
+    if let Ok(closure) = Closure::of(loader, path) {
+        for chain in chains(tree, loader, &closure) {
+            let chain = [before, &chain].concat();
+            let Some(file) = chain.last().cloned() else { continue };
+            let shorter = |known: &Vec<TreePath>| (chain.len(), &chain) < (known.len(), known);
+            if set.get(&file).is_none_or(shorter) {
                 set.insert(file, chain);
             }
         }
         return;
     }
+    let chain = [before, std::slice::from_ref(&file)].concat();
     let start = tree.open(path).and_then(|source| source.read_at(0, FIRST_LINE));
-    // A script that names itself, or a chain of scripts: Linux follows four.
+    // Linux follows four scripts that are started by scripts.
     if before.len() < 4
         && let Some(script) = start.ok().and_then(|start| Script::parse(&start))
     {
-        for (interpreter, _) in script.programs(loader, OsStr::new("/usr/sbin:/usr/bin:/sbin:/bin")) {
+        for (interpreter, _) in script.programs(loader, OsStr::new(SEARCH_PATH)) {
             add(tree, loader, &interpreter, &chain, set);
         }
     }
     set.entry(file).or_insert(chain);
 }
 
-/// Sonames of the name service modules that `/etc/nsswitch.conf` asks for (nsswitch.conf(5)).
-fn name_services(tree: &Tree) -> BTreeSet<String> {
-    let text = tree
-        .open(Path::new("/etc/nsswitch.conf"))
-        .and_then(|source| source.read_all(LARGEST));
-    let text = text.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let services = lines.filter_map(|line| line.split_once(':')).flat_map(|(_, services)| {
-        // What stands in brackets says what to do after a service, and is none.
-        let outside = services
-            .split('[')
-            .map(|part| part.rsplit(']').next().unwrap_or_default());
-        outside
-            .flat_map(str::split_whitespace)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    });
-    let mut names: BTreeSet<String> = services.collect();
-    // What the C library does without a configuration.
-    names.extend(["files", "dns"].map(str::to_owned));
-    names.into_iter().map(|name| format!("libnss_{name}.so.2")).collect()
-}
-
-/// Where the programs of the set would find the library `name`.
-fn loader_path(loader: &Loader<'_>, tree: &Tree, name: &str, set: &BootSet) -> Option<PathBuf> {
-    set.keys().find_map(|file| {
-        let closure = crate::elf::closure::Closure::of(loader, &absolute(file)).ok()?;
-        let found = closure.would_find(loader, 0, OsStr::new(name))?;
-        file_at(tree, &found).map(|_| found)
-    })
+/// A chain from the program of `closure` to each file that it loads when it starts, or opens as a
+/// plug-in that is configured.
+fn chains(tree: &Tree, loader: &Loader<'_>, closure: &Closure) -> Vec<Vec<TreePath>> {
+    let mut plugins = uses(loader, closure);
+    // Converters of character sets are only opened in a locale, which nothing has that early.
+    plugins.retain(|used| used.certainty == Certainty::Configured && used.family != CHARACTER_SETS);
+    let reached = reached(closure, &plugins);
+    let chain = |path: &PathBuf| {
+        let steps = std::iter::successors(Some(path), |path| reached.get(*path)?.by.as_ref());
+        // A plug-in may be triggered by a file that it brought in itself.
+        let mut chain: Vec<TreePath> = steps
+            .take(reached.len())
+            .filter_map(|path| file_at(tree, path))
+            .collect();
+        chain.reverse();
+        chain
+    };
+    reached.keys().map(chain).collect()
 }
 
 /// The programs that units and scripts of the init name, by path or along `PATH`.

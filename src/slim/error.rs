@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::architecture::Architecture;
 use crate::diagnostic::{Blame, Problem};
 use crate::rootfs::RootfsError;
 use crate::sharedlibs::LibraryError;
@@ -77,6 +78,10 @@ pub enum SlimError {
         missing: usize,
         /// How many are wanted.
         wanted: usize,
+        /// Debian's code name of the release.
+        suite: String,
+        /// The guest's architecture.
+        architecture: Architecture,
         /// The packages they are from, `name=version`, sorted.
         packages: Vec<String>,
         /// Folders that are linked as a whole.
@@ -142,10 +147,15 @@ impl Problem for SlimError {
             Self::Moved { .. } => "take the folder it leads through out of 'libraries: relocate'".to_owned(),
             Self::Denied {
                 folder,
+                suite,
+                architecture,
                 packages,
                 folders,
                 ..
-            } => denied(folder, packages, folders),
+            } => {
+                let debian = format!("--debian {suite} --arch {}", architecture.debian());
+                denied(&folder.display().to_string(), &debian, packages, folders)
+            }
             Self::Damaged { .. } => {
                 "see what is sound and what restores the rest: hpcvm libs verify --repair".to_owned()
             }
@@ -155,13 +165,13 @@ impl Problem for SlimError {
     }
 }
 
-/// What the repository's owner has to do.
-fn denied(folder: &std::path::Path, packages: &[String], folders: &[String]) -> String {
-    let folder_options = folders.iter().map(|folder| format!(" --folder {folder}"));
-    format!(
-        "ask its owner to run: hpcvm libs add --libs {}{} {}",
-        folder.display(),
-        folder_options.collect::<String>(),
-        packages.join(" ")
-    )
+/// What the repository's owner has to do. A folder of several packages, from which purge rules
+/// removed something, is only made by the build itself.
+fn denied(folder: &str, debian: &str, packages: &[String], folders: &[String]) -> String {
+    let build = format!("ask its owner to build this recipe once: hpcvm build --libs {folder} RECIPE");
+    if packages.is_empty() || !folders.is_empty() {
+        return build;
+    }
+    let packages = packages.join(" ");
+    format!("{build}; or to add what it lacks: hpcvm libs add --libs {folder} {debian} {packages}")
 }

@@ -12,12 +12,13 @@ use super::loads::{Loads, settings};
 use super::proof::prove;
 use super::relocate::Links;
 use super::verdicts::{Basis, folders};
+use crate::architecture::Architecture;
 use crate::elf::loader::Loader;
 use crate::image::library_list::LibraryList;
 use crate::image::manifest;
 use crate::recipe::{Init, Libraries};
 use crate::rootfs::tree::{Kind, Tree};
-use crate::sharedlibs::{Addition, LibraryError, Provenance, Repository, Wanted};
+use crate::sharedlibs::{Addition, Index, LibraryError, Provenance, Repository, Wanted};
 
 /// What is asked for.
 #[allow(missing_debug_implementations, reason = "it borrows a function")]
@@ -30,6 +31,10 @@ pub struct Request<'a> {
     pub library_path: &'a OsStr,
     /// The repository's folder, where one is known.
     pub repository: Option<&'a Path>,
+    /// Debian's code name of the release.
+    pub suite: &'a str,
+    /// The guest's architecture.
+    pub architecture: Architecture,
     /// The version of an installed package.
     pub version: &'a (dyn Fn(&str) -> Option<String> + Sync),
     /// What purge rules removed.
@@ -76,7 +81,7 @@ pub fn link(tree: &mut Tree, request: &Request<'_>) -> Result<Linked, SlimError>
         return Ok(Linked { list, libraries: None });
     }
     let repository = open(request, &links)?;
-    let generation = provide(&repository, &links)?;
+    let generation = provide(&repository, &links, request)?;
     let mut linked = links.put(tree, request.epoch);
     let mut mounted = links.mount(&linked, &repository)?;
     let cache = ld_cache::cache(&mounted)?;
@@ -105,18 +110,18 @@ fn open(request: &Request<'_>, links: &Links) -> Result<Repository, SlimError> {
 }
 
 /// The generation that has all of `links`.
-fn provide(repository: &Repository, links: &Links) -> Result<crate::sharedlibs::Index, SlimError> {
+fn provide(repository: &Repository, links: &Links, request: &Request<'_>) -> Result<Index, SlimError> {
     let libraries = links.libraries.iter().cloned().map(Addition::Library);
     let folders = links.folders.iter().map(|(folder, _)| Addition::Folder(folder.clone()));
     let additions: Vec<Addition> = libraries.chain(folders).collect();
     match repository.provide(&additions) {
-        Err(LibraryError::Denied { .. }) => Err(denied(repository, links)),
+        Err(LibraryError::Denied { .. }) => Err(denied(repository, links, request)),
         provided => Ok(provided?),
     }
 }
 
 /// Says what the owner of `repository` has to add.
-fn denied(repository: &Repository, links: &Links) -> SlimError {
+fn denied(repository: &Repository, links: &Links, request: &Request<'_>) -> SlimError {
     let objects = links
         .libraries
         .iter()
@@ -149,6 +154,8 @@ fn denied(repository: &Repository, links: &Links) -> SlimError {
         folder: repository.folder().to_owned(),
         missing: missing.len(),
         wanted: wanted.len(),
+        suite: request.suite.to_owned(),
+        architecture: request.architecture,
         packages,
         folders: folders.map(|(folder, _)| folder.path.to_string()).collect(),
     }

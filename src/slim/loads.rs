@@ -48,15 +48,6 @@ impl Load {
         })
     }
 
-    /// Each file with the shortest chain that leads to it.
-    pub(super) fn chain_of_each(&self) -> impl Iterator<Item = (TreePath, Vec<TreePath>)> {
-        let chains = self.chains().into_iter().enumerate();
-        chains.map(|(index, chain)| {
-            let chain = chain.into_iter().map(|file| self.files[file].clone()).collect();
-            (self.files[index].clone(), chain)
-        })
-    }
-
     /// The shortest chain from the first file to each other one, each including both.
     fn chains(&self) -> Vec<Vec<usize>> {
         let mut next: HashMap<usize, Vec<usize>> = HashMap::new();

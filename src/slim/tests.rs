@@ -45,6 +45,8 @@ fn linked_from(
             init: Init::JobRunner,
             library_path: OsStr::new(""),
             repository: repository.map(Repository::folder),
+            suite: "bookworm",
+            architecture: crate::architecture::Architecture::I386,
             version: &|name| Some(format!("{name}-1")),
             purged,
             epoch: 7,

@@ -137,9 +137,9 @@ impl Basis<'_> {
             Some(Kind::Symlink(_))
         );
         for (path, entry) in self.tree.iter().filter(|(_, entry)| entry.kind != Kind::Directory) {
-            let named = absolute(path);
-            let short = named.strip_prefix("/usr").ok().filter(|_| merged);
-            let names = [Some(named.clone()), short.map(|rest| Path::new("/").join(rest))];
+            let place = absolute(path);
+            let short = place.strip_prefix("/usr").ok().filter(|_| merged);
+            let names = [Some(place.clone()), short.map(|rest| Path::new("/").join(rest))];
             let matching = names
                 .iter()
                 .flatten()
@@ -147,7 +147,7 @@ impl Basis<'_> {
             let Some(glob) = matching else { continue };
             let file = match entry.kind {
                 Kind::File(_) => Some(path.clone()),
-                _ => file_at(self.tree, &named),
+                _ => file_at(self.tree, &place),
             };
             if let Some(file) = file {
                 kept.entry(file).or_insert_with(|| patterns[glob].clone());

@@ -15,4 +15,5 @@ mod limits;
 mod linked;
 mod oracles;
 mod signals;
+mod slimmed;
 mod users;
