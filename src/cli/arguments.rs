@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
 use super::{
-    CliError, Context, Exit, bench, build, check, completions, doctor, image, log, man, run, scan, schema, test, libs,
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, libs, log, man, run, scan, schema, test,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
