@@ -6,7 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
 use super::{
-    CliError, Context, Exit, bench, build, check, completions, doctor, image, log, man, run, scan, schema, test, libs, job_request, kill, launch, local_queue, ps, submit, wrapper,
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, job_request, kill, launch, libs,
+    local_queue, log, man, ps, run, scan, schema, submit, test, wrapper,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job

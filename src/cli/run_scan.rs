@@ -49,7 +49,9 @@ pub(super) fn check(context: &Context, image: &StoredImage, request: &LaunchRequ
     };
     let repository = request.libraries.as_ref().map(|libraries| libraries.folder.clone());
     let mut guest = Guest::open(context, image.clone(), repository.as_deref())?;
-    mounts.into_iter().for_each(|mount| guest.files.mount(mount));
+    for mount in mounts {
+        guest.files.mount(mount);
+    }
     let settings = Settings {
         library_path: variable(request, "LD_LIBRARY_PATH"),
         cpu_level: 1,

@@ -114,7 +114,7 @@ pub(super) fn lines(scanned: &[Scanned], advice: &[Advice], problems_only: bool,
         let advice = file.is_broken().then(|| advice.next()).flatten();
         match (problems_only, advice) {
             (false, _) => text += &tree(file, style),
-            (true, Some(_)) => text += &format!("{}\n", file.path.display()),
+            (true, Some(_)) => text += &[&file.path.display().to_string(), "\n"].concat(),
             (true, None) => {}
         }
         let remedies = advice.map_or(&[][..], |advice| &advice.remedies);

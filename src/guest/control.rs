@@ -189,6 +189,10 @@ mod tests {
             Report::parse("problem no job disk "),
             Ok(Report::Problem("no job disk".into()))
         );
+        assert_eq!(
+            Report::parse("interpreter /opt/my python"),
+            Ok(Report::Interpreter("/opt/my python".into()))
+        );
     }
 
     #[test]

@@ -69,9 +69,8 @@ fn groups<'a>(
     };
     let occasion = |group: &ModuleGroup| match group.name {
         name if always.contains(&name) => Some(Occasion::Always),
-        "ext4" | "vboxsf" => Some(Occasion::Asked),
-        // An export of the shared library repository is one, whatever the root is.
-        "squashfs" => Some(Occasion::Asked),
+        // An export of the shared library repository is a squashfs, whatever the root is.
+        "ext4" | "squashfs" | "vboxsf" => Some(Occasion::Asked),
         "overlay" | "erofs" => None,
         _ => Some(Occasion::Devices(group.pci)),
     };

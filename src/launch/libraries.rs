@@ -122,7 +122,9 @@ pub enum LibrariesError {
 fn listed(lines: &[String]) -> String {
     let mut text: String = lines.iter().take(SHOWN).flat_map(|line| ["\n  ", line]).collect();
     if lines.len() > SHOWN {
-        text += &format!("\n  and {} more", lines.len() - SHOWN);
+        text += "\n  and ";
+        text += &(lines.len() - SHOWN).to_string();
+        text += " more";
     }
     text
 }
@@ -288,14 +290,55 @@ fn line(libraries: &[&ListedLibrary], fault: &str) -> String {
     programs.dedup();
     let package = libraries.iter().find_map(|library| library.package.as_deref());
     let package = package.map_or_else(String::new, |package| format!(" of {package}"));
-    let mut text = format!("{}{package}: {fault}", names.join(", "));
-    match programs.len() {
-        0 => {}
-        count if count > SHOWN => {
-            text += &format!("; {} and {} more need it", programs[..SHOWN].join(", "), count - SHOWN)
+    let needed = match programs.len() {
+        0 => String::new(),
+        1 => format!("; {} needs it", programs[0]),
+        count if count > SHOWN => format!("; {} and {} more need it", programs[..SHOWN].join(", "), count - SHOWN),
+        _ => format!("; {} need it", programs.join(", ")),
+    };
+    format!("{}{package}: {fault}{needed}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::library_list::Reason;
+
+    fn library(path: &str, needed_by: &[&str]) -> ListedLibrary {
+        ListedLibrary {
+            path: Some(path.to_owned()),
+            soname: None,
+            length: 1,
+            package: Some("libx1".to_owned()),
+            verdict: Verdict::Linked,
+            reason: Reason::NotLocal,
+            detail: None,
+            chain: Vec::new(),
+            needed_by: needed_by.iter().map(|&program| program.to_owned()).collect(),
+            object: Some(Digest::of(b"x")),
         }
-        1 => text += &format!("; {} needs it", programs[0]),
-        _ => text += &format!("; {} need it", programs.join(", ")),
     }
-    text
+
+    #[test]
+    fn errors_name_libraries_and_programs() {
+        let one = library("/lib/a", &["/bin/p"]);
+        let two = library("/lib/b", &["/bin/p", "/bin/q"]);
+        assert_eq!(
+            line(&[&library("/lib/a", &[])], "is missing"),
+            "/lib/a of libx1: is missing"
+        );
+        assert_eq!(
+            line(&[&one], "is missing"),
+            "/lib/a of libx1: is missing; /bin/p needs it"
+        );
+        assert_eq!(
+            line(&[&one, &two], "is missing"),
+            "/lib/a, /lib/b of libx1: is missing; /bin/p, /bin/q need it"
+        );
+        let many: Vec<String> = (0..20).map(|number| format!("/bin/{number:02}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(line(&[&library("/lib/a", &many)], "x").ends_with(" /bin/07 and 12 more need it"));
+        let lines: Vec<String> = many.iter().map(|&line| line.to_owned()).collect();
+        assert!(listed(&lines).ends_with("\n  /bin/07\n  and 12 more"));
+    }
 }

@@ -357,6 +357,10 @@ fn make_scratch_disk(runner: &dyn Runner, path: &Path, size: u64) -> Result<(), 
     Ok(())
 }
 
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;
+
 /// The hypervisor's command line for `request`, as a shell would run it.
 pub fn dry_run(request: &LaunchRequest) -> Result<String, LaunchError> {
     let folder = request.scratch_parent.join("hpcvm-vm-XXXXXXXXXXXX");

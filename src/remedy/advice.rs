@@ -95,22 +95,20 @@ impl Adviser {
         }
         let pooled = pool::package_with(&self.pool, soname, self.architecture.debian());
         if let Some(package) = pooled {
-            let because = match self.packages.contains(&package) {
-                true => format!("{package} has it and was installed: see what removed it with `hpcvm image show`"),
-                false => format!("{package} says that it has {soname}"),
+            let because = if self.packages.contains(&package) {
+                format!("{package} has it and was installed: see what removed it with `hpcvm image show`")
+            } else {
+                format!("{package} says that it has {soname}")
             };
             return (Some(self.line(&package)), because);
         }
-        match debian::guessed_package(soname) {
-            Some(package) => {
-                let because = format!("a guess, by Debian's rule for names; `apt-file search {soname}` knows");
-                (Some(self.line(&package)), because)
-            }
-            None => {
-                let because = "no package is known to have it: bring the library with `--share`, an overlay, or beside the program with $ORIGIN";
-                (None, because.to_owned())
-            }
+        if let Some(package) = debian::guessed_package(soname) {
+            let because = format!("a guess, by Debian's rule for names; `apt-file search {soname}` knows");
+            return (Some(self.line(&package)), because);
         }
+        let because = "no package is known to have it: share its folder and name it in LD_LIBRARY_PATH, or bring it \
+                       in an overlay";
+        (None, because.to_owned())
     }
 
     /// Where the image once had the library, what brings it back.
@@ -214,5 +212,139 @@ const fn abi(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::I386 => "i386",
         Architecture::Amd64 => "x86-64",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::image::library_list::{ListedLibrary, Reason};
+    use crate::sharedlibs::IndexEntry;
+
+    fn adviser() -> Adviser {
+        Adviser {
+            architecture: Architecture::I386,
+            suite: "bookworm".to_owned(),
+            packages: Vec::new(),
+            list: None,
+            index: None,
+            pool: "/nonexistent".into(),
+        }
+    }
+
+    fn missing(name: &str) -> Lack {
+        Lack::Library {
+            name: name.to_owned(),
+            needed_by: Some("./a.out".to_owned()),
+        }
+    }
+
+    fn purged() -> ListedLibrary {
+        ListedLibrary {
+            path: Some("/usr/lib/libiconv.so.2".to_owned()),
+            soname: Some("libiconv.so.2".to_owned()),
+            length: 1,
+            package: Some("libc-bin".to_owned()),
+            verdict: Verdict::Purged,
+            reason: Reason::PurgeRule,
+            detail: Some("charset-converters".to_owned()),
+            chain: Vec::new(),
+            needed_by: Vec::new(),
+            object: None,
+        }
+    }
+
+    fn entry(soname: &str, abi: &str, package: &str) -> IndexEntry {
+        IndexEntry {
+            path: "/x".to_owned(),
+            object: Digest::of(b"x"),
+            package: Some(package.to_owned()),
+            version: None,
+            length: 1,
+            abi: Some(abi.to_owned()),
+            soname: Some(soname.to_owned()),
+            needs: Vec::new(),
+            provides: Vec::new(),
+            build_id: None,
+            licence: None,
+        }
+    }
+
+    #[test]
+    fn libraries_are_added_by_what_is_known_best() {
+        let mut adviser = adviser();
+        let guessed = adviser.remedy(missing("libgmp.so.10"));
+        assert_eq!(guessed.recipe.as_deref(), Some("packages: [libgmp10]"));
+        assert!(guessed.because.contains("guess"), "{guessed}");
+        assert_eq!(adviser.remedy(missing("plugin.so")).recipe, None);
+        adviser.list = Some(LibraryList {
+            libraries: 1,
+            entries: vec![purged()],
+            folders: Vec::new(),
+        });
+        let kept = adviser.remedy(missing("libiconv.so.2"));
+        assert_eq!(kept.recipe.as_deref(), Some("keep: [\"/usr/lib/libiconv.so.2\"]"));
+        assert!(kept.because.contains("charset-converters"), "{kept}");
+        adviser.index = Some(Index {
+            number: 1,
+            digest: Digest::of(b"1"),
+            repository: "site".to_owned(),
+            previous: None,
+            entries: vec![
+                entry("libopenblas.so.0", "x86-64", "wrong"),
+                entry("libopenblas.so.0", "i386", "libopenblas0-pthread"),
+            ],
+            folders: Vec::new(),
+        });
+        let linked = adviser.remedy(missing("libopenblas.so.0"));
+        let line = "libraries: {linked-packages: [libopenblas0-pthread]}";
+        assert_eq!(linked.recipe.as_deref(), Some(line));
+        assert!(linked.to_string().contains(line), "{linked}");
+    }
+
+    #[test]
+    fn what_is_no_library_has_its_own_remedy() {
+        let version = |version: &str| Lack::Version {
+            library: "/lib/libc.so.6".to_owned(),
+            version: version.to_owned(),
+            needed_by: None,
+        };
+        let interpreter = |path: &str| Lack::Interpreter {
+            path: path.to_owned(),
+            needed_by: None,
+        };
+        for (lack, recipe, because) in [
+            (
+                version("GLIBC_2.38"),
+                Some("base: {debian: trixie}"),
+                "bookworm or an older",
+            ),
+            (version("GLIBC_2.99"), None, "newer libc.so.6 than bookworm has"),
+            (
+                interpreter("/usr/bin/python3"),
+                Some("packages: [python3-minimal]"),
+                "has it",
+            ),
+            (interpreter("/opt/x"), None, "first line"),
+            (interpreter("/lib/ld-uClibc.so.0"), None, "statically"),
+            (
+                interpreter("/lib64/ld-linux-x86-64.so.2"),
+                Some("base: {architecture: amd64}"),
+                "for i386",
+            ),
+            (
+                Lack::Architecture {
+                    needs: "aarch64".to_owned(),
+                    needed_by: "a".to_owned(),
+                },
+                None,
+                "compile the program for i386",
+            ),
+        ] {
+            let remedy = adviser().remedy(lack);
+            assert_eq!(remedy.recipe.as_deref(), recipe, "{remedy}");
+            assert!(remedy.because.contains(because), "{remedy}");
+        }
     }
 }

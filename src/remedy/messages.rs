@@ -193,7 +193,7 @@ mod tests {
     fn memory_is_bounded() {
         let mut listener = Listener::default();
         for _ in 0..100 {
-            listener.take(&[b'x'; 1 << 16]);
+            listener.take(&vec![b'x'; 1 << 16]);
         }
         assert!(listener.line.len() <= LONGEST);
         listener.take(b"\n");

@@ -63,14 +63,14 @@ fn what_is_not_as_it_was_linked_is_an_error_before_anything_starts() {
     let object = linked.repository.object_path(linked.object);
     let content = fs::read(&object).unwrap();
     let other = vec![b'x'; content.len()];
-    linked.overwrite(&object, &other);
+    Linked::overwrite(&object, &other);
     let by_folder = &["--libs-by", "folder"];
     let said = refused(by_folder, 122, "HV4403");
     for word in [LIBRARY, "libanswer1", "/usr/local/bin/greet needs it", "other bytes"] {
         assert!(said.contains(word), "{word}: {said}");
     }
     // Whose time alone has changed is as good as before.
-    linked.overwrite(&object, &content);
+    Linked::overwrite(&object, &content);
     uses(&linked, by_folder, "9p");
     fs::remove_file(&object).unwrap();
     let said = refused(by_folder, 122, "HV4403");

@@ -221,7 +221,7 @@ impl Linked {
     }
 
     /// Makes a file of the repository writable and writes it anew.
-    pub(crate) fn overwrite(&self, path: &Path, bytes: &[u8]) {
+    pub(crate) fn overwrite(path: &Path, bytes: &[u8]) {
         fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(path, bytes).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o444)).unwrap();

@@ -81,9 +81,10 @@ impl GuestFiles {
     fn node(&self, path: &Path) -> Option<Node> {
         for mount in &self.mounts {
             if let Ok(rest) = path.strip_prefix(&mount.guest) {
-                let host = match rest.as_os_str().is_empty() {
-                    true => mount.host.clone(),
-                    false => mount.host.join(rest),
+                let host = if rest.as_os_str().is_empty() {
+                    mount.host.clone()
+                } else {
+                    mount.host.join(rest)
                 };
                 return host_node(host);
             }

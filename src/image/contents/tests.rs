@@ -35,20 +35,17 @@ fn tree() -> Tree {
 fn files(folder: &Path, kind: Option<Compression>) -> GuestFiles {
     let host = Host::new("/usr/sbin:/usr/bin:/sbin:/bin".into(), "/".into());
     let target = folder.join("root");
-    let (root_kind, image) = match kind {
-        Some(compression) => {
-            let options = Squashfs {
-                compression,
-                epoch: 1,
-                processors: 1,
-            };
-            (RootKind::ReadOnly, write_squashfs(&host, &tree(), options, &target))
-        }
-        None => {
-            let free_space = Bytes(8 * MIB);
-            let options = Ext4 { free_space, epoch: 1 };
-            (RootKind::Writable, write_ext4(&host, &tree(), options, &target))
-        }
+    let (root_kind, image) = if let Some(compression) = kind {
+        let options = Squashfs {
+            compression,
+            epoch: 1,
+            processors: 1,
+        };
+        (RootKind::ReadOnly, write_squashfs(&host, &tree(), options, &target))
+    } else {
+        let free_space = Bytes(8 * MIB);
+        let options = Ext4 { free_space, epoch: 1 };
+        (RootKind::Writable, write_ext4(&host, &tree(), options, &target))
     };
     let bytes = [vec![0; 4096], fs::read(&image.unwrap().path).unwrap()].concat();
     let disk = folder.join("disk");
