@@ -1,5 +1,6 @@
 //! Where `ld.so` looks for a library: ld.so(8), and glibc's elf/dl-load.c where that is silent.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -134,7 +135,7 @@ impl Search {
             return Err(Miss::NotFound);
         };
         let tokens = self.tokens(requester.origin);
-        let name = tokens.expand(name);
+        let name = tokens.expand(name).ok_or(Miss::NotFound)?;
         if name.as_bytes().contains(&b'/') {
             let path = loader.settings().working_folder.join(&name);
             return self.verify(loader, path, Rule::Path)?.ok_or(Miss::NotFound);
@@ -196,21 +197,26 @@ impl Search {
         }
     }
 
-    /// The folders of a search path. An empty one is the working folder.
-    fn folders(&self, loader: &Loader<'_>, path: &OsStr, separators: &[u8], origin: &OsStr) -> Vec<PathBuf> {
+    /// The folders of a search path that are there, each once. An empty one is the working folder.
+    fn folders(&self, loader: &Loader<'_>, path: &OsStr, separators: &[u8], origin: &OsStr) -> Arc<[PathBuf]> {
         if path.is_empty() {
-            return Vec::new();
+            return [].into();
         }
-        let parts = path.as_bytes().split(|byte| separators.contains(byte));
-        parts
-            .map(|part| {
-                let folder = self.tokens(origin).expand(OsStr::from_bytes(part));
+        let key = (self.abi, path.to_owned(), origin.to_owned());
+        loader.search_path(&key, || {
+            let mut seen = HashSet::new();
+            let parts = path.as_bytes().split(|byte| separators.contains(byte));
+            let folders = parts.filter_map(|part| {
+                let folder = self.tokens(origin).expand(OsStr::from_bytes(part))?;
                 let folder = folder.as_bytes();
                 let end = folder.iter().rposition(|&byte| byte != b'/').map_or(1, |last| last + 1);
                 let folder = OsString::from_vec(folder[..end.min(folder.len())].to_vec());
-                loader.settings().working_folder.join(folder)
-            })
-            .collect()
+                Some(loader.settings().working_folder.join(folder))
+            });
+            folders
+                .filter(|folder| loader.is_folder(folder) && seen.insert(folder.clone()))
+                .collect()
+        })
     }
 
     fn try_folders(

@@ -83,7 +83,9 @@ impl Workshop {
             .path()
             .join(format!("{machine:?}-{}", name.replace('/', "_")));
         let arguments = ["-shared".to_owned(), format!("-Wl,-soname,{name}")];
-        self.compile(machine, &output, "", &arguments);
+        if !output.exists() {
+            self.compile(machine, &output, "", &arguments);
+        }
         output.to_str().unwrap().to_owned()
     }
 

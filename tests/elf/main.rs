@@ -3,6 +3,7 @@
 mod families;
 mod fixtures;
 mod host;
+mod hostile;
 mod objects;
 mod program;
 mod search;
