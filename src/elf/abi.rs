@@ -42,6 +42,9 @@ const KNOWN: [Row; 4] = [
     ),
 ];
 
+/// `FLAG_ELF` of glibc's sysdeps/generic/ldconfig.h.
+const ANY_C_LIBRARY: u32 = 1;
+
 impl Abi {
     fn row(self) -> Option<&'static Row> {
         KNOWN
@@ -59,6 +62,13 @@ impl Abi {
     #[must_use]
     pub fn cache_flags(self) -> Option<u32> {
         self.row().map(|row| row.4)
+    }
+
+    /// Whether `ld.so` takes an entry of `ld.so.cache` with these `flags`. `ldconfig` marks files
+    /// of i386 that do not need a C library as of any C library.
+    #[must_use]
+    pub fn takes_cache_flags(self, flags: u32) -> bool {
+        self.cache_flags() == Some(flags) || self.is_i386() && flags == ANY_C_LIBRARY
     }
 
     /// What `$PLATFORM` stands for.

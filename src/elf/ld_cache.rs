@@ -82,18 +82,18 @@ impl Cache {
     }
 
     /// Where the library `name` is for programs of `abi`: in the best of the `levels`, which are
-    /// in order of preference, else in a plain folder.
+    /// in order of preference, else in the first folder that asks for no older capabilities but
+    /// those in `hwcaps`; the cache has the most demanding ones first.
     #[must_use]
-    pub fn find(&self, name: &OsStr, abi: Abi, levels: &[&str]) -> Option<PathBuf> {
-        let flags = abi.cache_flags()?;
+    pub fn find(&self, name: &OsStr, abi: Abi, levels: &[&str], hwcaps: u64) -> Option<PathBuf> {
         let fitting = || {
             let entries = self.entries.get(name).into_iter().flatten();
-            entries.filter(move |entry| entry.flags == flags)
+            entries.filter(move |entry| abi.takes_cache_flags(entry.flags))
         };
         let best = levels
             .iter()
             .find_map(|level| fitting().find(|entry| entry.level.as_deref() == Some(*level)));
-        let plain = || fitting().find(|entry| entry.hwcap == 0);
+        let plain = || fitting().find(|entry| entry.level.is_none() && entry.hwcap & !hwcaps == 0);
         best.or_else(plain).map(|entry| entry.path.clone())
     }
 
@@ -234,7 +234,7 @@ mod tests {
         let amd64 = abi(EM_X86_64, Class::Elf64);
         for file in [example(), old] {
             let cache = Cache::parse(&file).unwrap();
-            let find = |name: &str, abi, levels: &[&str]| cache.find(name.as_ref(), abi, levels);
+            let find = |name: &str, abi, levels: &[&str]| cache.find(name.as_ref(), abi, levels, 0);
             assert_eq!(find("libx.so.1", amd64, &[]), Some("/lib64/libx.so.1".into()));
             assert_eq!(
                 find("libx.so.1", amd64, &["x86-64-v3", "x86-64-v2"]),
@@ -245,6 +245,8 @@ mod tests {
                 Some("/lib/libx.so.1".into())
             );
             assert_eq!(find("liby.so.1", amd64, &[]), None);
+            let older = cache.find("libx.so.1".as_ref(), amd64, &[], 4);
+            assert_eq!(older, Some("/lib64/avx/libx.so.1".into()));
         }
     }
 

@@ -140,8 +140,8 @@ impl<'a> Loader<'a> {
     }
 
     /// Where `ld.so.cache` has the library `name`; `None` too where there is no cache.
-    pub(super) fn cached(&self, name: &OsStr, abi: Abi, levels: &[&str]) -> Option<PathBuf> {
-        self.cache.as_ref()?.find(name, abi, levels)
+    pub(super) fn cached(&self, name: &OsStr, abi: Abi, levels: &[&str], hwcaps: u64) -> Option<PathBuf> {
+        self.cache.as_ref()?.find(name, abi, levels, hwcaps)
     }
 
     /// Whether the root has an `ld.so.cache`.

@@ -79,6 +79,8 @@ pub struct Search {
     pub variants: Vec<String>,
     /// The levels of `glibc-hwcaps` among them, in order.
     levels: Vec<&'static str>,
+    /// Older capabilities, as bits of entries in the cache.
+    hwcaps: u64,
     lib: String,
     platform: &'static str,
 }
@@ -117,13 +119,15 @@ impl Search {
             ld_conf::folders(loader.files(), Path::new("/etc/ld.so.conf"))
         };
         let mut variants: Vec<String> = levels.iter().map(|level| format!("glibc-hwcaps/{level}")).collect();
-        variants.extend(legacy_variants(abi, glibc(loader, &default, abi)));
+        let glibc = glibc(loader, &default, abi);
+        variants.extend(legacy_variants(abi, glibc));
         Self {
             abi,
             configured,
             default,
             variants,
             levels,
+            hwcaps: legacy_capabilities(abi, glibc),
             lib,
             platform: abi.platform().unwrap_or_default(),
         }
@@ -169,7 +173,7 @@ impl Search {
     /// The cache, or what would be in it, then the default folders.
     fn try_system(&self, loader: &Loader<'_>, name: &OsStr, no_default: bool) -> Result<Option<Hit>, Miss> {
         let in_default = |path: &Path| self.default.iter().any(|folder| path.starts_with(folder));
-        if let Some(path) = loader.cached(name, self.abi, &self.levels)
+        if let Some(path) = loader.cached(name, self.abi, &self.levels, self.hwcaps)
             && !(no_default && in_default(&path))
             && let Some(hit) = self.verify(loader, path, Rule::Cache)?
         {
@@ -294,6 +298,22 @@ fn legacy_variants(abi: Abi, glibc: Option<u32>) -> Vec<String> {
             chosen.collect::<Vec<_>>().join("/")
         })
         .collect()
+}
+
+/// The same as bits of `ld.so.cache` (glibc sysdeps/x86/dl-hwcap.h; before 2.26,
+/// sysdeps/i386/dl-procinfo.h).
+fn legacy_capabilities(abi: Abi, glibc: Option<u32>) -> u64 {
+    const TLS: u64 = 1 << 63;
+    match glibc {
+        None | Some(37..) => 0,
+        // cmov, sse2, platform i686.
+        Some(0..26) if abi.is_i386() => TLS | 1 << 15 | 1 << 26 | 1 << 51,
+        // sse2, platform i686.
+        Some(_) if abi.is_i386() => TLS | 1 | 1 << 49,
+        // x86_64.
+        Some(26..) if abi.is_x86_64() => TLS | 1 << 1,
+        Some(_) => TLS,
+    }
 }
 
 #[cfg(test)]

@@ -126,31 +126,31 @@ const HARMS: &[Harm] = &[
     ("no such class", Fate::Refused, |v| v.put(4, 1, 9)),
     ("an odd byte order", Fate::Refused, |v| v.put(5, 1, 9)),
     ("a dynamic section beyond the end", Fate::Refused, |v| {
-        v.segments(PT_DYNAMIC, Some(FAR), None)
+        v.segments(PT_DYNAMIC, Some(FAR), None);
     }),
     ("a dynamic section without an end", Fate::Refused, |v| {
-        v.segments(PT_DYNAMIC, None, Some(HUGE))
+        v.segments(PT_DYNAMIC, None, Some(HUGE));
     }),
     ("a loader's name beyond the end", Fate::Refused, |v| {
-        v.segments(PT_INTERP, Some(FAR), None)
+        v.segments(PT_INTERP, Some(FAR), None);
     }),
     ("a loader's name that does not end", Fate::Refused, |v| {
-        v.segments(PT_INTERP, None, Some(3))
+        v.segments(PT_INTERP, None, Some(3));
     }),
     ("gigabytes of notes", Fate::Read, |v| {
-        v.segments(PT_NOTE, Some(0), Some(HUGE))
+        v.segments(PT_NOTE, Some(0), Some(HUGE));
     }),
     ("notes that begin anywhere", Fate::Read, |v| {
-        v.segments(PT_NOTE, Some(1), Some(FAR))
+        v.segments(PT_NOTE, Some(1), Some(FAR));
     }),
     ("segments that end beyond all addresses", Fate::Refused, |v| {
         v.segments(PT_LOAD, Some(HUGE - 16), Some(HUGE));
     }),
     ("segments that overlap", Fate::Refused, |v| {
-        v.segments(PT_LOAD, Some(0), Some(0x10))
+        v.segments(PT_LOAD, Some(0), Some(0x10));
     }),
     ("a string table that never ends", Fate::NoSymbols, |v| {
-        v.dynamic(DT_STRSZ, HUGE)
+        v.dynamic(DT_STRSZ, HUGE);
     }),
     ("an empty string table", Fate::Refused, |v| v.dynamic(DT_STRSZ, 0)),
     ("a string table outside", Fate::Refused, |v| v.dynamic(DT_STRTAB, FAR)),
@@ -168,10 +168,10 @@ const HARMS: &[Harm] = &[
     }),
     ("versions outside", Fate::Refused, |v| v.dynamic(DT_VERNEED, FAR)),
     ("endless needed versions", Fate::Refused, |v| {
-        v.dynamic(DT_VERNEEDNUM, HUGE)
+        v.dynamic(DT_VERNEEDNUM, HUGE);
     }),
     ("endless defined versions", Fate::Refused, |v| {
-        v.dynamic(DT_VERDEFNUM, HUGE)
+        v.dynamic(DT_VERDEFNUM, HUGE);
     }),
     ("a needed version after itself", Fate::Refused, |v| {
         v.dynamic(DT_VERNEEDNUM, 0xffff);

@@ -6,4 +6,5 @@ mod host;
 mod hostile;
 mod objects;
 mod program;
+mod roots;
 mod search;
