@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use super::scan_graph::{dot, tree, why};
 use super::scan_image::{Guest, ImageArgs, lines};
 use super::scan_plugins;
 use super::scan_report::{Json, problems, table};
+use super::ui::Style;
 use super::{CliError, Context, Exit};
 use crate::elf::ElfError;
 use crate::elf::file_system::{FileSystem, FolderFiles, HostFiles};
@@ -183,27 +186,35 @@ fn print(context: &Context, args: &Args, loader: &Loader<'_>, scanned: &[Scanned
     if args.table {
         return Ok(ui.print(table(loader, scanned, style))?);
     }
-    let mut text = String::new();
-    for file in scanned {
-        let problems = problems(loader, file);
-        if args.problems && problems.is_empty() {
-            continue;
-        }
-        if args.problems {
-            text += &file.path.display().to_string();
-            text.push('\n');
-        } else {
-            text += &tree(file, style);
-            if let Found::Elf(program) = &file.found {
-                text += &scan_plugins::lines(program, style);
-            }
-        }
-        for problem in problems {
-            text += &["  ", &style.error("problem"), ": ", &problem, "\n"].concat();
-        }
-    }
+    let texts: Vec<String> = scanned
+        .par_iter()
+        .map(|file| text_of(loader, file, args.problems, style))
+        .collect();
+    let text = texts.concat();
     ui.print(text)?;
     let broken = scanned.iter().filter(|file| file.is_broken()).count();
     ui.note(&format!("{} files scanned, {broken} with problems", scanned.len()));
     Ok(())
+}
+
+/// What is said of one file; nothing where only problems are asked for and there are none.
+fn text_of(loader: &Loader<'_>, file: &Scanned, only_problems: bool, style: Style) -> String {
+    let problems = problems(loader, file);
+    if only_problems && problems.is_empty() {
+        return String::new();
+    }
+    let mut text = if only_problems {
+        format!("{}\n", file.path.display())
+    } else {
+        tree(file, style)
+    };
+    if let Found::Elf(program) = &file.found
+        && !only_problems
+    {
+        text += &scan_plugins::lines(program, style);
+    }
+    for problem in problems {
+        text += &["  ", &style.error("problem"), ": ", &problem, "\n"].concat();
+    }
+    text
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use goblin::elf::header::{EM_386, EM_AARCH64, EM_X86_64};
 
+use super::ld_cache::ANY_LIBC;
+
 /// The word size of an ELF file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
@@ -59,6 +61,13 @@ impl Abi {
     #[must_use]
     pub fn cache_flags(self) -> Option<u32> {
         self.row().map(|row| row.4)
+    }
+
+    /// Whether `ld.so` takes an entry of `ld.so.cache` with these `flags`. `ldconfig` marks files
+    /// of i386 that do not need a C library as of any C library.
+    #[must_use]
+    pub fn takes_cache_flags(self, flags: u32) -> bool {
+        self.cache_flags() == Some(flags) || self.is_i386() && flags == ANY_LIBC
     }
 
     /// What `$PLATFORM` stands for.

@@ -113,12 +113,17 @@ const PAGE_BYTES: usize = 4096;
 const PAGES: usize = 256;
 /// The longest string: `PATH_MAX` of Linux is 4096; search paths may hold several.
 const LONGEST_STRING: u64 = 64 * 1024;
+/// As much as all strings read of one file may have together: those of real files have some
+/// kilobytes. A hostile file may name one long string thousands of times.
+pub(super) const ALL_STRINGS: usize = 2 * 1024 * 1024;
 
 /// Reads a file here and there, each page once.
 #[derive(Debug)]
 pub(super) struct Window<'a> {
     source: &'a Source,
     pages: BTreeMap<u64, Vec<u8>>,
+    /// How many bytes of strings may still be read.
+    strings_room: usize,
 }
 
 impl<'a> Window<'a> {
@@ -126,6 +131,7 @@ impl<'a> Window<'a> {
         Self {
             source,
             pages: BTreeMap::new(),
+            strings_room: ALL_STRINGS,
         }
     }
 
@@ -166,7 +172,8 @@ impl<'a> Window<'a> {
         Ok(Some(self.up_to(offset, length)?).filter(|bytes| bytes.len() == length))
     }
 
-    /// The string from `offset` to the next NUL before `end`; `None` where there is no NUL.
+    /// The string from `offset` to the next NUL before `end`; `None` where there is no NUL, or where
+    /// too much was read already.
     pub(super) fn string(&mut self, offset: u64, end: u64) -> io::Result<Option<Vec<u8>>> {
         let end = end.min(self.length()).min(offset.saturating_add(LONGEST_STRING));
         let mut string = Vec::new();
@@ -179,7 +186,9 @@ impl<'a> Window<'a> {
             let part = &part[..part.len().min(room)];
             if let Some(nul) = part.iter().position(|&byte| byte == 0) {
                 string.extend_from_slice(&part[..nul]);
-                return Ok(Some(string));
+                let room = self.strings_room.checked_sub(string.len());
+                self.strings_room = room.unwrap_or(0);
+                return Ok(room.map(|_| string));
             }
             if part.is_empty() {
                 break;

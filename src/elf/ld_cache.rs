@@ -29,9 +29,9 @@ pub(crate) const LIBC6: u32 = 3;
 /// `FLAG_ELF`: a library that needs no C library at all; it fits where [`LIBC6`] does.
 pub(crate) const ANY_LIBC: u32 = 1;
 
-/// Folders for processors that glibc searched until 2.36 and Debian has for 32-bit x86, by the bits of
-/// their entries (dl-procinfo.h: `HWCAP_X86_SSE2`; platforms from bit 48 on, `i686` is the second).
-/// Every guest's processor has both.
+/// Folders for processors that `ldconfig` of glibc 2.36 and earlier lists and Debian has for 32-bit
+/// x86, by the bits of their entries (dl-procinfo.h: `HWCAP_X86_SSE2`; platforms from bit 48 on, `i686`
+/// is the second). Every guest's processor has both.
 pub(crate) const LEGACY_FOLDERS: [(&str, u64); 2] = [("i686", 1 << 49), ("sse2", 1)];
 
 /// The largest cache that is read; one of a full desktop has 200 KiB.
@@ -92,20 +92,18 @@ impl Cache {
     }
 
     /// Where the library `name` is for programs of `abi`: in the best of the `levels`, which are
-    /// in order of preference, else in a plain folder.
+    /// in order of preference, else in the first folder that asks for no older capabilities but
+    /// those in `hwcaps`; the cache has the most demanding ones first.
     #[must_use]
-    pub fn find(&self, name: &OsStr, abi: Abi, levels: &[&str]) -> Option<PathBuf> {
-        let flags = abi.cache_flags()?;
+    pub fn find(&self, name: &OsStr, abi: Abi, levels: &[&str], hwcaps: u64) -> Option<PathBuf> {
         let fitting = || {
             let entries = self.entries.get(name).into_iter().flatten();
-            entries.filter(move |entry| entry.flags == flags || (flags == LIBC6 && entry.flags == ANY_LIBC))
+            entries.filter(move |entry| abi.takes_cache_flags(entry.flags))
         };
         let best = levels
             .iter()
             .find_map(|level| fitting().find(|entry| entry.level.as_deref() == Some(*level)));
-        let known = LEGACY_FOLDERS.iter().fold(0, |bits, (_, bit)| bits | bit);
-        let legacy = if abi.is_i386() { known } else { 0 };
-        let plain = || fitting().find(|entry| entry.hwcap & !legacy == 0);
+        let plain = || fitting().find(|entry| entry.level.is_none() && entry.hwcap & !hwcaps == 0);
         best.or_else(plain).map(|entry| entry.path.clone())
     }
 
@@ -228,11 +226,6 @@ mod tests {
             (0x0303, 4, "libx.so.1", "/lib64/avx/libx.so.1"),
             (0x0303, 0, "libx.so.1", "/lib64/libx.so.1"),
             (0x0003, 0, "libx.so.1", "/lib/libx.so.1"),
-            (0x0003, 2, "libfast.so.1", "/lib/avx/libfast.so.1"),
-            (0x0003, 1 << 49 | 1, "libfast.so.1", "/lib/i686/sse2/libfast.so.1"),
-            (0x0003, 1, "libfast.so.1", "/lib/sse2/libfast.so.1"),
-            (0x0003, 0, "libfast.so.1", "/lib/libfast.so.1"),
-            (0x0001, 0, "libalone.so.1", "/lib/libalone.so.1"),
         ];
         cache(&rows, &["x86-64-v2", "x86-64-v3"])
     }
@@ -251,7 +244,7 @@ mod tests {
         let amd64 = abi(EM_X86_64, Class::Elf64);
         for file in [example(), old] {
             let cache = Cache::parse(&file).unwrap();
-            let find = |name: &str, abi, levels: &[&str]| cache.find(name.as_ref(), abi, levels);
+            let find = |name: &str, abi, levels: &[&str]| cache.find(name.as_ref(), abi, levels, 0);
             assert_eq!(find("libx.so.1", amd64, &[]), Some("/lib64/libx.so.1".into()));
             assert_eq!(
                 find("libx.so.1", amd64, &["x86-64-v3", "x86-64-v2"]),
@@ -262,17 +255,8 @@ mod tests {
                 Some("/lib/libx.so.1".into())
             );
             assert_eq!(find("liby.so.1", amd64, &[]), None);
-            // `_dl_cache_check_flags` of dl-cache.h: 1 fits where 3 is the default, nowhere else.
-            assert_eq!(
-                find("libalone.so.1", abi(EM_386, Class::Elf32), &[]),
-                Some("/lib/libalone.so.1".into())
-            );
-            assert_eq!(find("libalone.so.1", amd64, &[]), None);
-            // The first that the processor can run.
-            assert_eq!(
-                find("libfast.so.1", abi(EM_386, Class::Elf32), &[]),
-                Some("/lib/i686/sse2/libfast.so.1".into())
-            );
+            let older = cache.find("libx.so.1".as_ref(), amd64, &[], 4);
+            assert_eq!(older, Some("/lib64/avx/libx.so.1".into()));
         }
     }
 

@@ -75,6 +75,9 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
     }
 }
 
+/// A search path as a file spells it, with what its tokens depend on: ABI, text, `$ORIGIN`.
+pub(super) type SearchPath = (Abi, OsString, OsString);
+
 /// The dynamic loaders of a root, whatever their ABI. Nothing may change while it lives.
 #[derive(Debug)]
 pub struct Loader<'a> {
@@ -85,6 +88,7 @@ pub struct Loader<'a> {
     paths: Memory<PathBuf, Option<Read>>,
     folders: Memory<PathBuf, bool>,
     searches: Memory<Abi, Arc<Search>>,
+    search_paths: Memory<SearchPath, Arc<[PathBuf]>>,
     marks: Memory<FileId, Marks>,
     members: Memory<Key, Members>,
     symbols: Memory<FileId, Arc<SymbolIndex>>,
@@ -114,6 +118,7 @@ impl<'a> Loader<'a> {
             paths: Memory::new(),
             folders: Memory::new(),
             searches: Memory::new(),
+            search_paths: Memory::new(),
             marks: Memory::new(),
             members: Memory::new(),
             symbols: Memory::new(),
@@ -136,8 +141,8 @@ impl<'a> Loader<'a> {
 
     /// Where `ld.so.cache` has the library `name`; `None` too where there is no cache.
     #[must_use]
-    pub fn cached(&self, name: &OsStr, abi: Abi, levels: &[&str]) -> Option<PathBuf> {
-        self.cache.as_ref()?.find(name, abi, levels)
+    pub fn cached(&self, name: &OsStr, abi: Abi, levels: &[&str], hwcaps: u64) -> Option<PathBuf> {
+        self.cache.as_ref()?.find(name, abi, levels, hwcaps)
     }
 
     /// Whether the root has an `ld.so.cache`.
@@ -166,6 +171,11 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn search(&self, abi: Abi) -> Arc<Search> {
         self.searches.get(&abi, || Arc::new(Search::new(self, abi)))
+    }
+
+    /// The folders of a search path, found with `find` the first time.
+    pub(super) fn search_path(&self, path: &SearchPath, find: impl FnOnce() -> Arc<[PathBuf]>) -> Arc<[PathBuf]> {
+        self.search_paths.get(path, find)
     }
 
     /// What a loaded file tells about plug-ins.

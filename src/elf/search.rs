@@ -1,5 +1,6 @@
 //! Where `ld.so` looks for a library: ld.so(8), and glibc's elf/dl-load.c where that is silent.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -78,6 +79,8 @@ pub struct Search {
     pub variants: Vec<String>,
     /// The levels of `glibc-hwcaps` among them, in order.
     levels: Vec<&'static str>,
+    /// Older capabilities, as bits of entries in the cache.
+    hwcaps: u64,
     lib: String,
     platform: &'static str,
 }
@@ -116,13 +119,15 @@ impl Search {
             ld_conf::folders(loader.files(), Path::new("/etc/ld.so.conf"))
         };
         let mut variants: Vec<String> = levels.iter().map(|level| format!("glibc-hwcaps/{level}")).collect();
-        variants.extend(legacy_variants(abi, glibc(loader, &default, abi)));
+        let glibc = glibc(loader, &default, abi);
+        variants.extend(legacy_variants(abi, glibc));
         Self {
             abi,
             configured,
             default,
             variants,
             levels,
+            hwcaps: legacy_capabilities(abi, glibc),
             lib,
             platform: abi.platform().unwrap_or_default(),
         }
@@ -134,7 +139,7 @@ impl Search {
             return Err(Miss::NotFound);
         };
         let tokens = self.tokens(requester.origin);
-        let name = tokens.expand(name);
+        let name = tokens.expand(name).ok_or(Miss::NotFound)?;
         if name.as_bytes().contains(&b'/') {
             let path = loader.settings().working_folder.join(&name);
             return self.verify(loader, path, Rule::Path)?.ok_or(Miss::NotFound);
@@ -168,7 +173,7 @@ impl Search {
     /// The cache, or what would be in it, then the default folders.
     fn try_system(&self, loader: &Loader<'_>, name: &OsStr, no_default: bool) -> Result<Option<Hit>, Miss> {
         let in_default = |path: &Path| self.default.iter().any(|folder| path.starts_with(folder));
-        if let Some(path) = loader.cached(name, self.abi, &self.levels)
+        if let Some(path) = loader.cached(name, self.abi, &self.levels, self.hwcaps)
             && !(no_default && in_default(&path))
             && let Some(hit) = self.verify(loader, path, Rule::Cache)?
         {
@@ -196,21 +201,26 @@ impl Search {
         }
     }
 
-    /// The folders of a search path. An empty one is the working folder.
-    fn folders(&self, loader: &Loader<'_>, path: &OsStr, separators: &[u8], origin: &OsStr) -> Vec<PathBuf> {
+    /// The folders of a search path that are there, each once. An empty one is the working folder.
+    fn folders(&self, loader: &Loader<'_>, path: &OsStr, separators: &[u8], origin: &OsStr) -> Arc<[PathBuf]> {
         if path.is_empty() {
-            return Vec::new();
+            return [].into();
         }
-        let parts = path.as_bytes().split(|byte| separators.contains(byte));
-        parts
-            .map(|part| {
-                let folder = self.tokens(origin).expand(OsStr::from_bytes(part));
+        let key = (self.abi, path.to_owned(), origin.to_owned());
+        loader.search_path(&key, || {
+            let mut seen = HashSet::new();
+            let parts = path.as_bytes().split(|byte| separators.contains(byte));
+            let folders = parts.filter_map(|part| {
+                let folder = self.tokens(origin).expand(OsStr::from_bytes(part))?;
                 let folder = folder.as_bytes();
                 let end = folder.iter().rposition(|&byte| byte != b'/').map_or(1, |last| last + 1);
                 let folder = OsString::from_vec(folder[..end.min(folder.len())].to_vec());
-                loader.settings().working_folder.join(folder)
-            })
-            .collect()
+                Some(loader.settings().working_folder.join(folder))
+            });
+            folders
+                .filter(|folder| loader.is_folder(folder) && seen.insert(folder.clone()))
+                .collect()
+        })
     }
 
     fn try_folders(
@@ -288,6 +298,22 @@ fn legacy_variants(abi: Abi, glibc: Option<u32>) -> Vec<String> {
             chosen.collect::<Vec<_>>().join("/")
         })
         .collect()
+}
+
+/// The same as bits of `ld.so.cache` (glibc sysdeps/x86/dl-hwcap.h; before 2.26,
+/// sysdeps/i386/dl-procinfo.h).
+fn legacy_capabilities(abi: Abi, glibc: Option<u32>) -> u64 {
+    const TLS: u64 = 1 << 63;
+    match glibc {
+        None | Some(37..) => 0,
+        // cmov, sse2, platform i686.
+        Some(0..26) if abi.is_i386() => TLS | 1 << 15 | 1 << 26 | 1 << 51,
+        // sse2, platform i686.
+        Some(_) if abi.is_i386() => TLS | 1 | 1 << 49,
+        // x86_64.
+        Some(26..) if abi.is_x86_64() => TLS | 1 << 1,
+        Some(_) => TLS,
+    }
 }
 
 #[cfg(test)]

@@ -14,11 +14,14 @@ pub struct Tokens<'a> {
     pub platform: &'a str,
 }
 
+/// The longest path that Linux opens.
+const PATH_MAX: usize = 4096;
+
 impl Tokens<'_> {
-    /// Puts values in place of tokens. As in glibc (elf/dl-load.c, `is_dst`), `$ORIGINAL` is no
+    /// Puts values in place of tokens; `None` for what becomes longer than any path. As in glibc (elf/dl-load.c, `is_dst`), `$ORIGINAL` is no
     /// token, and what is no token stays.
     #[must_use]
-    pub fn expand(&self, text: &OsStr) -> OsString {
+    pub fn expand(&self, text: &OsStr) -> Option<OsString> {
         let mut rest = text.as_bytes();
         let mut expanded = Vec::with_capacity(rest.len());
         while let Some(dollar) = rest.iter().position(|&byte| byte == b'$') {
@@ -35,6 +38,9 @@ impl Tokens<'_> {
             });
             if let Some((length, value)) = token {
                 expanded.extend_from_slice(value);
+                if expanded.len() > PATH_MAX {
+                    return None;
+                }
                 rest = &rest[1 + length..];
             } else {
                 expanded.push(b'$');
@@ -42,7 +48,7 @@ impl Tokens<'_> {
             }
         }
         expanded.extend_from_slice(rest);
-        OsString::from_vec(expanded)
+        (expanded.len() <= PATH_MAX).then(|| OsString::from_vec(expanded))
     }
 }
 
@@ -79,7 +85,9 @@ mod tests {
             ("$$ORIGIN", "$/opt/x"),
             ("/usr/lib", "/usr/lib"),
         ] {
-            assert_eq!(tokens.expand(given.as_ref()), expected, "{given}");
+            assert_eq!(tokens.expand(given.as_ref()), Some(expected.into()), "{given}");
         }
+        let long = "$ORIGIN".repeat(10_000);
+        assert_eq!(tokens.expand(long.as_ref()), None);
     }
 }

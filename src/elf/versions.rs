@@ -5,7 +5,7 @@ use goblin::elf::section_header::{SHT_GNU_VERDEF, SHT_GNU_VERNEED};
 use goblin::elf::symver::{VerdefSection, VerneedSection};
 use goblin::elf::{SectionHeader, SectionHeaders};
 
-use super::bytes::Window;
+use super::bytes::{ALL_STRINGS, Window};
 use super::object::Fault;
 
 /// `VER_FLG_BASE`: the entry names the file itself.
@@ -80,6 +80,8 @@ pub(super) fn needed(window: &mut Window<'_>, table: Table, ctx: Ctx) -> Result<
         };
         let mut needs = Vec::new();
         let mut files = 0;
+        // The library's name is repeated for each of its versions.
+        let mut room = ALL_STRINGS;
         for file in &section {
             files += 1;
             let library = string(window, table, file.vn_file)?;
@@ -90,7 +92,8 @@ pub(super) fn needed(window: &mut Window<'_>, table: Table, ctx: Ctx) -> Result<
                     version: string(window, table, version.vna_name)?,
                     weak: version.vna_flags & WEAK != 0,
                 });
-                if needs.len() > MOST {
+                room = room.saturating_sub(library.len());
+                if needs.len() > MOST || room == 0 {
                     return Err(Fault::Damaged("too many needed versions"));
                 }
             }

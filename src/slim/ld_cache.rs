@@ -111,7 +111,7 @@ fn is_needed(tree: &Tree) -> Result<bool, SlimError> {
             };
             let soname = OsStr::from_bytes(&line.soname);
             let known = loader
-                .cached(soname, object.abi, &[])
+                .cached(soname, object.abi, &[], capabilities(object.abi))
                 .and_then(|path| file_at(tree, &path));
             if !by_itself(&object) && known.is_none() {
                 return Ok(true);
@@ -119,6 +119,12 @@ fn is_needed(tree: &Tree) -> Result<bool, SlimError> {
         }
     }
     Ok(false)
+}
+
+/// The bits of the older folders that every guest's processor has.
+fn capabilities(abi: Abi) -> u64 {
+    let known = LEGACY_FOLDERS.iter().fold(0, |bits, (_, bit)| bits | bit);
+    if abi.is_i386() { known } else { 0 }
 }
 
 /// The folders that count, in order, each file of them once: name as configured, and real place.

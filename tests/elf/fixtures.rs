@@ -26,6 +26,18 @@ impl Machine {
         }
     }
 
+    /// The real loader of the machine: this host's, or for i386 the file that
+    /// `HPCVM_TEST_I386_LOADER` names; with the minor version of its glibc. `None` where there is
+    /// none or it does not run.
+    pub(crate) fn real_loader(self) -> Option<(PathBuf, u32)> {
+        let given = std::env::var_os("HPCVM_TEST_I386_LOADER").filter(|_| self == Self::I386);
+        let path = given.map_or_else(|| self.loader().into(), PathBuf::from);
+        let output = Command::new(&path).arg("--version").output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let (_, version) = text.lines().next()?.rsplit_once("version 2.")?;
+        Some((path, version.split('.').next()?.parse().ok()?))
+    }
+
     pub(crate) const fn loader(self) -> &'static str {
         match self {
             Self::I386 => "/lib/ld-linux.so.2",
@@ -83,7 +95,9 @@ impl Workshop {
             .path()
             .join(format!("{machine:?}-{}", name.replace('/', "_")));
         let arguments = ["-shared".to_owned(), format!("-Wl,-soname,{name}")];
-        self.compile(machine, &output, "", &arguments);
+        if !output.exists() {
+            self.compile(machine, &output, "", &arguments);
+        }
         output.to_str().unwrap().to_owned()
     }
 

@@ -3,6 +3,8 @@
 mod families;
 mod fixtures;
 mod host;
+mod hostile;
 mod objects;
 mod program;
+mod roots;
 mod search;
