@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hpcvm::sharedlibs::{MOUNT_POINT, Repository};
 use serde_json::Value;
 
-use super::harness::{Place, finish, root_or_skip, tool};
+use super::harness::{Place, cache, finish, root_or_skip, tool};
 use super::images::{folder, manifest, place_with, recipe, test_recipe};
 
 const SCIENCE: &str = "science-i386";
@@ -21,6 +22,21 @@ const LOCAL: &str = "science-local-i386";
 const LD_SO: &str = "/lib/ld-linux.so.2";
 /// The only program that is linked statically; the loader cannot list it.
 const STATIC: &str = "/usr/lib/hpcvm/job-runner";
+
+/// A place with the science guest, and the repository that it links to.
+fn science() -> (Place, PathBuf) {
+    let repository = cache().join("libraries");
+    let lock = File::create(cache().join("libraries.lock")).unwrap();
+    lock.lock().unwrap();
+    if !repository.exists() {
+        Repository::create(&repository, "tests").unwrap();
+    }
+    let place = Place::new();
+    let recipe = recipe(SCIENCE);
+    let words = ["build".as_ref(), "--libs".as_ref(), repository.as_os_str()];
+    place.hpcvm(words.into_iter().chain([recipe.as_os_str()])).success();
+    (place, repository)
+}
 
 fn reference(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/science").join(name)
@@ -33,7 +49,7 @@ fn reference_results_follow_from_their_derivation() {
 
 #[test]
 fn the_science_guest_passes_its_validations() {
-    let place = place_with(&recipe(SCIENCE));
+    let (place, _) = science();
     let said = place.line(&format!("test {SCIENCE}")).success();
     let validations = manifest(&place, SCIENCE)["validate"].as_array().unwrap().len();
     assert!(
@@ -45,7 +61,7 @@ fn the_science_guest_passes_its_validations() {
 
 #[test]
 fn numpy_scipy_and_octave_compute_the_reference_results() {
-    let place = place_with(&recipe(SCIENCE));
+    let (place, _) = science();
     let files = ["compute.py", "compute.m", "reference.json"];
     let inputs = files.map(|name| format!("--input={}:/tmp/{name}", reference(name).display()));
     let options = inputs.each_ref().map(String::as_str);
@@ -84,7 +100,7 @@ fn inside<I: AsRef<OsStr>>(root: &Path, repository: Option<&Path>, words: impl I
     command.args(["--mount", "sh", "-ec"]);
     command.arg(r#"test -z "$1" || mount --bind "$1" "$2"; shift 2; exec "$@""#);
     command.arg("sh").arg(repository.unwrap_or(Path::new("")));
-    command.arg(root.join(hpcvm::sharedlibs::MOUNT_POINT.trim_start_matches('/')));
+    command.arg(root.join(MOUNT_POINT.trim_start_matches('/')));
     let told = finish(
         {
             command
@@ -202,6 +218,8 @@ fn unpacked(place: &Place, image: &str) -> PathBuf {
 /// How many programs and libraries of the guest are compared at least.
 const LEAST: usize = 1000;
 
+/// As the image is found on a folder or by its name, with and without links into the repository: the
+/// guest's own loader lists what `hpcvm scan` says, and the links change nothing.
 #[test]
 fn closures_are_what_the_guests_loader_says() {
     if !root_or_skip("closures_are_what_the_guests_loader_says") {
@@ -209,8 +227,42 @@ fn closures_are_what_the_guests_loader_says() {
     }
     let place = place_with(&test_recipe(LOCAL));
     let root = unpacked(&place, LOCAL);
-    let ours = scanned(&place, &root, None, &[]);
-    assert!(ours.len() >= LEAST, "only {} files", ours.len());
-    let paths: Vec<String> = ours.keys().cloned().collect();
-    assert_agreement(&ours, &asked(&root, None, &paths));
+    let local = scanned(&place, &root, None, &[]);
+    assert!(local.len() >= LEAST, "only {} files", local.len());
+    let paths: Vec<String> = local.keys().cloned().collect();
+    assert_agreement(&local, &asked(&root, None, &paths));
+    fs::remove_dir_all(root).unwrap();
+
+    let (place, repository) = science();
+    let root = unpacked(&place, SCIENCE);
+    let linked = scanned(&place, &root, Some(&repository), &paths);
+    assert_agreement(&linked, &asked(&root, Some(&repository), &paths));
+    assert_agreement(&linked, &local);
+    let image = scanned(&place, Path::new(SCIENCE), None, &paths);
+    assert_agreement(&image, &linked);
+    eprintln!("{} files agree", paths.len());
+}
+
+/// What the issue promises of the image's size.
+const LARGEST: u64 = 40 << 20;
+
+#[test]
+fn the_science_guest_is_small_and_its_libraries_are_shared() {
+    let (place, _) = science();
+    let disk = fs::metadata(folder(&place, SCIENCE).join("image.vdi")).unwrap().len();
+    assert!(disk <= LARGEST, "the disk has {disk} bytes");
+    let root = unpacked(&place, SCIENCE);
+    for name in [
+        "libopenblas.so.0",
+        "liboctave.so.9",
+        "libfftw3.so.3",
+        "libgfortran.so.5",
+    ] {
+        let why = place.line(&format!("scan --root {SCIENCE} --why {name}")).success();
+        assert!(why.contains(name), "{why}");
+    }
+    let blas = root.join("usr/lib/i386-linux-gnu/openblas-pthread/libblas.so.3");
+    let target = fs::read_link(blas).unwrap();
+    assert!(target.starts_with(MOUNT_POINT), "{}", target.display());
+    place.nothing_left();
 }
