@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hpcvm::sharedlibs::{MOUNT_POINT, Repository};
 use serde_json::Value;
 
-use super::harness::{Place, finish, root_or_skip, tool};
-use super::images::{folder, manifest, place_with, recipe, test_recipe};
+use super::harness::{Place, cache, finish, root_or_skip, tool};
+use super::images::{assert_valid, folder, manifest, place_with, recipe, test_recipe};
 
 const SCIENCE: &str = "science-i386";
 /// The same with every library in the image.
@@ -21,6 +22,21 @@ const LOCAL: &str = "science-local-i386";
 const LD_SO: &str = "/lib/ld-linux.so.2";
 /// The only program that is linked statically; the loader cannot list it.
 const STATIC: &str = "/usr/lib/hpcvm/job-runner";
+
+/// A place with the science guest, and the repository that it links to.
+fn science() -> (Place, PathBuf) {
+    let repository = cache().join("libraries");
+    let lock = File::create(cache().join("libraries.lock")).unwrap();
+    lock.lock().unwrap();
+    if !repository.exists() {
+        Repository::create(&repository, "tests").unwrap();
+    }
+    let place = Place::new();
+    let recipe = recipe(SCIENCE);
+    let words = ["build".as_ref(), "--libs".as_ref(), repository.as_os_str()];
+    place.hpcvm(words.into_iter().chain([recipe.as_os_str()])).success();
+    (place, repository)
+}
 
 fn reference(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/science").join(name)
@@ -33,22 +49,20 @@ fn reference_results_follow_from_their_derivation() {
 
 #[test]
 fn the_science_guest_passes_its_validations() {
-    let place = place_with(&recipe(SCIENCE));
-    let said = place.line(&format!("test {SCIENCE}")).success();
-    let validations = manifest(&place, SCIENCE)["validate"].as_array().unwrap().len();
-    assert!(
-        said.contains(&format!("{validations} of {validations} validations passed")),
-        "{said}"
-    );
+    let (place, repository) = science();
+    let words = ["test", "--libs", repository.to_str().unwrap(), SCIENCE];
+    let said = place.hpcvm(words).success();
+    assert_valid(&said, 13);
     place.nothing_left();
 }
 
 #[test]
 fn numpy_scipy_and_octave_compute_the_reference_results() {
-    let place = place_with(&recipe(SCIENCE));
+    let (place, repository) = science();
     let files = ["compute.py", "compute.m", "reference.json"];
     let inputs = files.map(|name| format!("--input={}:/tmp/{name}", reference(name).display()));
-    let options = inputs.each_ref().map(String::as_str);
+    let mut options = vec!["--libs", repository.to_str().unwrap()];
+    options.extend(inputs.iter().map(String::as_str));
     let script = "python3 /tmp/compute.py /tmp/reference.json && octave-cli -qf /tmp/compute.m /tmp/reference.json";
     let told = place.run(SCIENCE, &options, script);
     let said = told.success();
@@ -84,7 +98,7 @@ fn inside<I: AsRef<OsStr>>(root: &Path, repository: Option<&Path>, words: impl I
     command.args(["--mount", "sh", "-ec"]);
     command.arg(r#"test -z "$1" || mount --bind "$1" "$2"; shift 2; exec "$@""#);
     command.arg("sh").arg(repository.unwrap_or(Path::new("")));
-    command.arg(root.join(hpcvm::sharedlibs::MOUNT_POINT.trim_start_matches('/')));
+    command.arg(root.join(MOUNT_POINT.trim_start_matches('/')));
     let told = finish(
         {
             command
@@ -138,7 +152,20 @@ fn scanned(place: &Place, root: &Path, repository: Option<&Path>, paths: &[Strin
     command.arg(root).args(paths);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(OsStr::to_owned).collect();
-    let told: Value = serde_json::from_str(&inside(root, repository, words)).unwrap();
+    answers(&inside(root, repository, words))
+}
+
+/// What `hpcvm scan` says of `paths` of an image that links to `repository`.
+fn scanned_image(place: &Place, image: &str, repository: &Path, paths: &[String]) -> Answers {
+    let mut command = place.command(["scan", "--json", "--root", image, "--libs"]);
+    command.arg(repository).args(paths);
+    let told = finish(command, Vec::new());
+    assert!([0, 1].contains(&told.code()), "{}", told.err());
+    answers(&told.out())
+}
+
+fn answers(json: &str) -> Answers {
+    let told: Value = serde_json::from_str(json).unwrap();
     let files = told["files"].as_array().unwrap().iter();
     files
         .filter(|file| file["kind"] == "elf" && file["path"] != STATIC)
@@ -202,6 +229,8 @@ fn unpacked(place: &Place, image: &str) -> PathBuf {
 /// How many programs and libraries of the guest are compared at least.
 const LEAST: usize = 1000;
 
+/// As the image is found on a folder or by its name, with and without links into the repository: the
+/// guest's own loader lists what `hpcvm scan` says, and the links change nothing.
 #[test]
 fn closures_are_what_the_guests_loader_says() {
     if !root_or_skip("closures_are_what_the_guests_loader_says") {
@@ -209,8 +238,34 @@ fn closures_are_what_the_guests_loader_says() {
     }
     let place = place_with(&test_recipe(LOCAL));
     let root = unpacked(&place, LOCAL);
-    let ours = scanned(&place, &root, None, &[]);
-    assert!(ours.len() >= LEAST, "only {} files", ours.len());
-    let paths: Vec<String> = ours.keys().cloned().collect();
-    assert_agreement(&ours, &asked(&root, None, &paths));
+    let local = scanned(&place, &root, None, &[]);
+    assert!(local.len() >= LEAST, "only {} files", local.len());
+    let paths: Vec<String> = local.keys().cloned().collect();
+    assert_agreement(&local, &asked(&root, None, &paths));
+    fs::remove_dir_all(root).unwrap();
+
+    let (place, repository) = science();
+    let root = unpacked(&place, SCIENCE);
+    let linked = scanned(&place, &root, Some(&repository), &paths);
+    assert_agreement(&linked, &asked(&root, Some(&repository), &paths));
+    assert_agreement(&linked, &local);
+    assert_agreement(&scanned_image(&place, SCIENCE, &repository, &paths), &linked);
+    eprintln!("{} files agree", paths.len());
+}
+
+/// What the issue promises of the image's size.
+const LARGEST: u64 = 40 << 20;
+
+#[test]
+fn the_science_guest_is_small_and_its_libraries_are_shared() {
+    let (place, repository) = science();
+    let disk = fs::metadata(folder(&place, SCIENCE).join("image.vdi")).unwrap().len();
+    assert!(disk <= LARGEST, "the disk has {disk} bytes");
+    let linked = &manifest(&place, SCIENCE)["libraries"]["linked"];
+    assert!(linked["files"].as_u64().unwrap() > 500, "{linked}");
+    // The Fortran runtime is reached in the repository, by Octave's own library.
+    let words = ["scan", "--root", SCIENCE, "--why", "libgfortran.so.5", "--libs"].map(AsRef::as_ref);
+    let why = place.hpcvm(words.into_iter().chain([repository.as_os_str()]));
+    assert!(why.out().contains("/liboctave.so.9"), "{}\n{}", why.out(), why.err());
+    place.nothing_left();
 }
