@@ -67,8 +67,8 @@ pub(crate) fn copy(place: &Place, name: &str) -> PathBuf {
 /// Fails unless `hpcvm test` said that the validations of the image passed, all of them and at least `least`.
 #[track_caller]
 pub(crate) fn assert_valid(said: &str, least: usize) {
-    let last = said.lines().last().unwrap();
-    let numbers: Vec<usize> = last.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let summary = said.lines().last().unwrap();
+    let numbers: Vec<usize> = summary.split(' ').filter_map(|word| word.parse().ok()).collect();
     assert!(
         numbers.len() == 2 && numbers[0] == numbers[1] && numbers[0] >= least,
         "{said}"

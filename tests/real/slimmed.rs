@@ -340,6 +340,6 @@ fn a_repository_of_somebody_else_is_used_but_not_added_to() {
         "{}",
         refused.err()
     );
-    let built = build(slimmed.repository.folder()).success();
-    assert!(built.contains("linked from site, generation 1: "), "{built}");
+    let said = build(slimmed.repository.folder()).success();
+    assert!(said.contains("linked from site, generation 1: "), "{said}");
 }
