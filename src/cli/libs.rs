@@ -1,6 +1,6 @@
 //! `hpcvm libs`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
@@ -26,6 +26,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Make an empty repository, for builds to put into what they link
+    Create(Create),
     /// Add libraries and folders of data: a new generation, unless one has them already
     Add(libs_add::Args),
     /// List the libraries and folders of a generation
@@ -41,6 +43,13 @@ enum What {
     Gc(Gc),
     /// Write a generation as one read-only file system image
     Export(Which),
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    /// The repository's name, which images remember [default: its folder's name]
+    #[arg(long)]
+    name: Option<String>,
 }
 
 /// Which generation.
@@ -114,18 +123,34 @@ impl Problem for Unnamed {
     }
 }
 
+fn create(context: &Context, folder: &Path, name: Option<&str>) -> Result<Exit, CliError> {
+    let repository = libs_add::create(folder, name)?;
+    if context.ui.json() {
+        context
+            .ui
+            .print_json(&json!({ "repository": repository.name(), "folder": folder }))?;
+    } else {
+        context
+            .ui
+            .print(format!("{}: repository {}\n", folder.display(), repository.name()))?;
+    }
+    Ok(Exit::Done)
+}
+
 /// Works on a repository.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let folder = match &args.libs {
         Some(folder) => folder.clone(),
         None => Site::read(&context.environment)?.libraries.ok_or(Unnamed)?,
     };
-    if let What::Add(args) = &args.what {
-        return libs_add::run(context, &folder, args);
+    match &args.what {
+        What::Add(args) => return libs_add::run(context, &folder, args),
+        What::Create(args) => return create(context, &folder, args.name.as_deref()),
+        _ => {}
     }
     let repository = Repository::open(&folder)?;
     match &args.what {
-        What::Add(_) => {}
+        What::Add(_) | What::Create(_) => {}
         What::Ls(list) if list.generations => generations(context, &repository)?,
         What::Ls(list) => {
             let index = index_of(&repository, &list.which)?;

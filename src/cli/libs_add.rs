@@ -132,9 +132,14 @@ fn repository(folder: &Path, args: &Args) -> Result<Repository, LibraryError> {
     if !args.create {
         return Repository::open(folder);
     }
+    create(folder, args.name.as_deref())
+}
+
+/// Makes an empty repository, named after its folder unless `name` says otherwise; one that is
+/// there is opened.
+pub(super) fn create(folder: &Path, name: Option<&str>) -> Result<Repository, LibraryError> {
     let own = folder.file_name().map(|name| name.to_string_lossy().to_lowercase());
-    let name = args.name.clone().or(own).unwrap_or_default();
-    Repository::create(folder, &name)
+    Repository::create(folder, name.or(own.as_deref()).unwrap_or_default())
 }
 
 /// What is on the host as it is; the rest are names of packages, which are fetched.

@@ -198,7 +198,7 @@ impl Problem for LibraryError {
     fn help(&self) -> Option<String> {
         Some(match self {
             Self::NoRepository { folder } => format!(
-                "name its folder with --libs or HPCVM_LIBS, or make one: hpcvm libs add --create --libs {} ...",
+                "name its folder with --libs or HPCVM_LIBS, or make one: hpcvm libs create --libs {}",
                 folder.display()
             ),
             Self::Foreign { .. } => "use the hpcvm that wrote it, or a newer one".into(),

@@ -133,7 +133,7 @@ impl Problem for SlimError {
         Some(match self {
             Self::Unreadable { .. } => "build again: the tree is then made anew".to_owned(),
             Self::NoRepository { .. } => "name its folder with --libs or HPCVM_LIBS, or in the recipe: \
-                 'libraries: {repository: FOLDER}'; hpcvm libs add makes one"
+                 'libraries: {repository: FOLDER}'; hpcvm libs create makes one"
                 .to_owned(),
             Self::BootCritical { .. } | Self::Unfit { .. } => {
                 "take the folder out of 'libraries: relocate', or name folders below it".to_owned()

@@ -16,7 +16,7 @@ fn errors_tell_what_to_do() {
             120,
             format!(
                 "error[HV2501]: there is no shared library repository in {outside}\n  help: name its folder with --libs \
-                 or HPCVM_LIBS, or make one: hpcvm libs add --create --libs {outside} ...\n"
+                 or HPCVM_LIBS, or make one: hpcvm libs create --libs {outside}\n"
             ),
         ),
         (
@@ -200,4 +200,17 @@ fn a_package_is_added_listed_shown_removed_and_swept() {
     let swept: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(swept["removed"]["objects"][0], object);
     assert_eq!(hpcvm(&place, &["verify"]).0, 0);
+}
+
+#[test]
+fn an_empty_repository_is_made_once() {
+    let place = Place::new();
+    let folder = place.home.path().join("Site");
+    let folder = folder.display().to_string();
+    for _ in 0..2 {
+        let (code, said, problems) = hpcvm(&place, &["create", "--libs", &folder]);
+        assert_eq!((code, said), (0, format!("{folder}: repository site\n")), "{problems}");
+    }
+    let (code, said, _) = hpcvm(&place, &["verify", "--libs", &folder]);
+    assert_eq!(code, 0, "{said}");
 }
