@@ -44,16 +44,26 @@ fn a_deleted_job_starts_nothing_more_and_its_tasks_are_told() {
     );
     let (tell, messages) = channel();
     let (host, delete, ours) = (host(), tell.clone(), queue.clone());
-    thread::scope(|scope| {
+    let expected = "1 1 running\n1 2-9 waiting\n";
+    let listed = thread::scope(|scope| {
         let served = scope.spawn(move || serve(&host, &ours, job, &[], (tell, messages)));
-        while !fs::read_to_string(folder.path().join("trap.o1.1")).is_ok_and(|text| text == "up\n") {
+        // The task may say its word before the job's process has noted that it runs.
+        let is_up = || {
+            let said = fs::read_to_string(folder.path().join("trap.o1.1"));
+            said.is_ok_and(|text| text == "up\n") && queue.list().is_ok_and(|list| list == expected)
+        };
+        let patience = Instant::now() + Duration::from_secs(30);
+        while !is_up() && Instant::now() < patience {
             thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(queue.list().unwrap(), "1 1 running\n1 2-9 waiting\n");
+        let listed = queue.list();
+        // Whatever was found: a job that is not deleted would keep the test waiting.
         fs::write(queue.job_folder(job).join("delete"), "").unwrap();
         delete.send(Deletion::AsWritten).unwrap();
         served.join().unwrap().unwrap();
+        listed
     });
+    assert_eq!(listed.unwrap(), expected);
     assert_eq!(text(&folder, "trap.o1.1"), "up\ntold\n");
     assert!(!folder.path().join("trap.o1.2").exists());
     assert_eq!(queue.list().unwrap(), "");
