@@ -43,6 +43,7 @@ mod scan_graph;
 mod scan_image;
 mod scan_plugins;
 mod scan_report;
+mod scan_verdicts;
 mod schema;
 mod site;
 mod slot_signals;

@@ -8,6 +8,7 @@ use super::scan_graph::{dot, tree, why};
 use super::scan_image::{Guest, ImageArgs, lines};
 use super::scan_plugins;
 use super::scan_report::{Json, problems, table};
+use super::scan_verdicts;
 use super::ui::Style;
 use super::{CliError, Context, Exit};
 use crate::elf::ElfError;
@@ -54,6 +55,9 @@ pub struct Args {
     /// One line for each file
     #[arg(long, conflicts_with_all = ["dot", "why", "problems"])]
     table: bool,
+    /// Tell what became of each library of an image, and why; with --why, of one
+    #[arg(long, requires = "root", conflicts_with_all = ["dot", "table", "problems"])]
+    verdicts: bool,
     /// Print a graph for Graphviz
     #[arg(long, conflicts_with = "why")]
     dot: bool,
@@ -69,6 +73,9 @@ const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if let Some(image) = &args.guest.image {
         return run_in_image(context, args, image);
+    }
+    if let (true, Some(root)) = (args.verdicts, &args.root) {
+        return scan_verdicts::run(context, root, args.why.as_deref());
     }
     let files = files(context, args)?;
     let loader = Loader::new(files.as_ref(), settings(context, args));
