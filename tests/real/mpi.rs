@@ -42,7 +42,8 @@ fn a_rank_that_fails_ends_the_others_and_the_job() {
     let place = place_with(&recipe(MPI));
     // Rank 0 waits for rank 1 then, and would wait for ever.
     let told = ring(&place, 2, &["--env=FAILING=1"]);
-    assert_eq!(told.code(), 3, "{}", told.err());
+    // Hydra gives the status of the rank that failed, or of the other, which it kills: whichever it collects.
+    assert!([3, 9].contains(&told.code()), "{}: {}", told.code(), told.err());
     assert_eq!(told.out().matches("ranks").count(), 0, "{}", told.out());
     place.nothing_left();
 }
