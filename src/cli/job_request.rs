@@ -16,6 +16,7 @@ use crate::scheduler::{
     self, AcceleratorKind, Client, Given, ImageReference, JobFile, JobScript, JobText, Kind, Plausibility,
     SchedulerError, Stage, Submission, Tasks, VmSpec, Wish, Wrapper,
 };
+use crate::timing::sender::Destination;
 use crate::units::Bytes;
 
 /// What a job of a scheduler is made of.
@@ -140,6 +141,8 @@ pub(super) struct JobPlan {
     pub(super) parent: PathBuf,
     /// The script's bytes, where there is one.
     pub(super) script: Option<JobScript>,
+    /// Whom its launches tell of their moments.
+    pub(super) timing: Option<Destination>,
     submission: Submission,
     templates: Option<PathBuf>,
     request: LaunchRequest,
@@ -216,6 +219,7 @@ pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobP
             .as_ref()
             .map_or_else(|| folder.clone(), |path| folder.join(path)),
         script,
+        timing: None,
         submission,
         templates: args.templates.clone(),
         request,
@@ -384,6 +388,7 @@ impl JobPlan {
             stage: self.stage,
             node_scratch: JobText::from(&self.node_scratch),
             slot_status: self.slot_status,
+            timing: self.timing.clone(),
             vm: VmSpec::of(&request, self.accelerator),
         }
     }

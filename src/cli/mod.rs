@@ -45,10 +45,12 @@ mod scan_plugins;
 mod scan_report;
 mod schema;
 mod site;
+mod slot_log;
 mod slot_signals;
 mod step;
 mod submit;
 mod test;
+mod timing_log;
 mod ui;
 mod wrapper;
 

@@ -20,6 +20,7 @@ use crate::diagnostic::{Blame, Problem};
 use crate::digest::Digest;
 use crate::durable::{self, WriteError};
 use crate::launch::slot::SlotStatus;
+use crate::timing::sender::Destination;
 
 /// The version written, and the newest read.
 const VERSION: u32 = 1;
@@ -56,6 +57,9 @@ pub struct JobFile {
     /// What the slot's exit status is made of.
     #[serde(default)]
     pub slot_status: SlotStatus,
+    /// Whom launches tell of their moments, where a timing log is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Destination>,
     /// What each VM is.
     pub vm: VmSpec,
 }

@@ -25,6 +25,7 @@ pub(crate) fn job_file() -> JobFile {
         stage: Stage::Auto,
         node_scratch: JobText::from("/var/tmp"),
         slot_status: SlotStatus::FirstFailure,
+        timing: None,
         vm: VmSpec {
             cpus: 1,
             memory: Bytes::mebibytes(256),
