@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
-    timing: timing_log::Args,
+    timing: timing_log::TimingArgs,
 }
 
 /// Gives a job to the scheduler.

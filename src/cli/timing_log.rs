@@ -29,7 +29,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Whether a timing log is kept.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct TimingArgs {
     /// Have launches tell a timing logger what they do; one is started where none serves DIR
     /// [default: that of `HPCVM_LOG`, or hpcvm/log in the XDG state folder]
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
@@ -39,7 +39,7 @@ pub(super) struct Args {
 
 /// Whom the job tells, if anybody: who asked for a log gets one or an error; where only the
 /// environment names one, a log that cannot be kept is no reason not to submit.
-pub(super) fn destination(context: &Context, args: &Args, kind: Kind) -> Result<Option<Destination>, CliError> {
+pub(super) fn destination(context: &Context, args: &TimingArgs, kind: Kind) -> Result<Option<Destination>, CliError> {
     let named = context.environment.get("HPCVM_LOG").map(PathBuf::from);
     let (folder, was_asked) = match (&args.timing_log, named) {
         (Some(Some(folder)), _) => (folder.clone(), true),
