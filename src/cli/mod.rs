@@ -6,6 +6,7 @@
 mod accelerator;
 mod arguments;
 mod bench;
+mod bench_launch;
 mod build;
 mod check;
 mod completions;
