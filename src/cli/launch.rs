@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -189,7 +190,7 @@ impl Launcher<'_> {
         let Some(cache) = cache.filter(|_| is_wanted) else {
             return Ok(None);
         };
-        match cache.stage(image, None) {
+        match cache.stage(image, self.job.node_cache_limit) {
             Ok(staged) => Ok(Some(staged)),
             Err(error) if error.concerns_the_cache_only() && self.job.stage == Stage::Auto => {
                 self.context
@@ -275,7 +276,7 @@ impl Launcher<'_> {
             let base = self.job.folder.path().join(format!("{}.{kind}{job}", self.job.name));
             let path = self.numbered(&base, index);
             // A task that is tried again goes on with its output, as under the schedulers.
-            let opened = File::options().append(true).create(true).open(&path);
+            let opened = File::options().append(true).create(true).mode(0o600).open(&path);
             opened.map_err(|source| WriteError { path, source })
         };
         Ok(Streams {

@@ -56,8 +56,7 @@ fn deletes(site: &Site, scheduler: &str) {
 fn outright(site: &Site, scheduler: &str) {
     let job = site.submit(scheduler, &["--name", "outright"], TRAP);
     wait_until("the job runs", || site.file(&format!("outright.o{job}")) == "up\n");
-    site.cluster
-        .shell(ROOT, "node1", "pkill -KILL -f 'hpcvm launch' || pkill -KILL hpcvm");
+    site.cluster.shell(ROOT, "node1", "pkill -KILL -f '[h]pcvm launch'");
     wait_until("the hypervisor is gone", || !site.traces(1).contains("qemu-system"));
     wait_until("the job is seen to be lost", || {
         let told = site.said(&["ps", "--scheduler", scheduler, &job]);
@@ -162,6 +161,6 @@ fn a_node_that_fails_is_left_for_another_and_not_for_ever() {
         assert!(explained.contains("attempt 2"), "{explained}");
         assert!(explained.contains("(the node's fault)"), "{explained}");
         site.cluster.shell(USER_A, HEAD, "rm -rf .local/state/hpcvm/log");
-        site.cluster.shell(ROOT, HEAD, "pkill -f 'log serve'; true");
+        site.cluster.shell(ROOT, HEAD, "pkill -f '[l]og serve'; true");
     }
 }

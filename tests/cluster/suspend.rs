@@ -42,6 +42,6 @@ fn a_suspended_job_stands_still_and_goes_on() {
             "{explained}"
         );
         site.cluster.shell(USER_A, HEAD, "rm -rf .local/state/hpcvm/log");
-        site.cluster.shell(ROOT, HEAD, "pkill -f 'log serve'; true");
+        site.cluster.shell(ROOT, HEAD, "pkill -f '[l]og serve'; true");
     }
 }

@@ -146,7 +146,7 @@ fn a_logger_that_is_gone_changes_nothing() {
     };
     let run = || site.submit("slurm", &["--timing-log", "--hold"], "echo here; exit 3");
     let job = run();
-    site.cluster.shell(ROOT, HEAD, "pkill -KILL -f 'log serve'");
+    site.cluster.shell(ROOT, HEAD, "pkill -KILL -f '[l]og serve'");
     site.cluster.shell(ROOT, HEAD, &format!("scontrol release {job}"));
     site.wait_for_state("slurm", &job, "1 with 3");
     wait_until("the output is there", || site.file(&format!("sh.o{job}")) == "here\n");
