@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::diagnostic::{Blame, Problem};
+use crate::durable::WriteError;
 use crate::exec::ExecError;
 use crate::hypervisor::qemu::UnspeakablePath;
 use crate::image::StoreError;
@@ -50,6 +51,23 @@ pub enum BenchError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The folder for results has others.
+    #[error("the results in {} do not go together with these launches: {why}", folder.display())]
+    OtherResults {
+        /// The folder.
+        folder: PathBuf,
+        /// What is different.
+        why: String,
+    },
+    /// Some scenarios of a grid gave no result.
+    #[error("{} of the grid's launches failed{}", failed.len(), said(&failed.join("\n")))]
+    Scenarios {
+        /// Each with its reason.
+        failed: Vec<String>,
+    },
+    /// A result could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The hypervisor cannot be told where a file is.
     #[error(transparent)]
     Path(#[from] UnspeakablePath),
@@ -78,6 +96,9 @@ impl Problem for BenchError {
             Self::Late { .. } => "HV1502",
             Self::Io { .. } => "HV1503",
             Self::Path(_) => "HV1504",
+            Self::OtherResults { .. } => "HV1505",
+            Self::Scenarios { .. } => "HV1506",
+            Self::Write(error) => error.code(),
             Self::Program(error) => error.code(),
         }
     }
@@ -85,9 +106,10 @@ impl Problem for BenchError {
     fn blame(&self) -> Blame {
         match self {
             Self::Image { source, .. } => source.blame(),
-            Self::Launch { .. } | Self::Late { .. } => Blame::Guest,
+            Self::Launch { .. } | Self::Late { .. } | Self::Scenarios { .. } => Blame::Guest,
             Self::Io { .. } => Blame::Host,
-            Self::Path(_) => Blame::User,
+            Self::Path(_) | Self::OtherResults { .. } => Blame::User,
+            Self::Write(error) => error.blame(),
             Self::Program(error) => error.blame(),
         }
     }
@@ -111,6 +133,11 @@ impl Problem for BenchError {
             Self::Late { .. } => Some("run the command above by itself, on a quieter host".to_owned()),
             Self::Io { .. } => None,
             Self::Path(_) => Some("name another store with --store".to_owned()),
+            Self::OtherResults { .. } => Some("name another folder with --output".to_owned()),
+            Self::Scenarios { .. } => Some(
+                "start the same command again: what was measured is kept, and only what failed is launched".to_owned(),
+            ),
+            Self::Write(error) => error.help(),
             Self::Program(error) => error.help(),
         }
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{CliError, Context, Exit, Steps, accelerator};
+use super::bench_launch::LaunchArgs;
+use super::{CliError, Context, Exit, Steps, accelerator, bench_launch};
 use crate::bench::cold::ColdStarts;
 use crate::bench::report::{Launch, Report};
 use crate::bench::{BenchError, table};
@@ -28,6 +29,12 @@ enum What {
                            Figures are printed and not judged: docs/benchmarks.md says how to read them."
     )]
     Cold(ColdArgs),
+    /// Measure launches through a scheduler: images x VMs in a slot x jobs at once
+    #[command(
+        after_long_help = "Writes launches.jsonl, launches.csv, figure.json and figure.svg after every launch. The same \
+                           command goes on where it was interrupted. docs/benchmarks.md tells more."
+    )]
+    Launch(LaunchArgs),
 }
 
 /// Arguments of `hpcvm bench cold`.
@@ -55,7 +62,13 @@ struct ColdArgs {
 
 /// Measures.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let What::Cold(args) = &args.what;
+    match &args.what {
+        What::Cold(args) => cold(context, args),
+        What::Launch(args) => bench_launch::run(context, args),
+    }
+}
+
+fn cold(context: &Context, args: &ColdArgs) -> Result<Exit, CliError> {
     let image = find(context, &args.image, false)?;
     let baseline = (args.baseline_runs > 0)
         .then(|| find(context, &args.baseline, true))
@@ -90,7 +103,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn find(context: &Context, name: &str, is_baseline: bool) -> Result<StoredImage, BenchError> {
+pub(super) fn find(context: &Context, name: &str, is_baseline: bool) -> Result<StoredImage, BenchError> {
     context.store().find(name).map_err(|source| BenchError::Image {
         name: name.to_owned(),
         is_baseline,
@@ -99,7 +112,7 @@ fn find(context: &Context, name: &str, is_baseline: bool) -> Result<StoredImage,
 }
 
 /// The launched hpcvm uses the folders that this one uses.
-fn folders(context: &Context) -> [OsString; 4] {
+pub(super) fn folders(context: &Context) -> [OsString; 4] {
     let places = &context.places;
     [
         "--store".into(),

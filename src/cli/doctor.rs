@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::image_table::flush_left;
 use super::ui::Style;
 use super::{CliError, Context, Exit};
-use crate::host::{Finding, Purpose, State, Surroundings, survey};
+use crate::host::{Finding, Purpose, State, Surroundings, schedulers, survey};
 
 /// Arguments of `hpcvm doctor`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         cache: &context.places.cache,
         scratch: &context.places.scratch,
     };
-    let findings = survey(around, args.purpose);
+    let mut findings = survey(around, args.purpose);
+    if args.purpose != Some(Purpose::Build) {
+        let has_variable = |name: &str| context.environment.get(name).is_some();
+        findings.extend(schedulers(&context.host, &has_variable));
+    }
     if context.ui.json() {
         let report = Report {
             doctor: 1,

@@ -16,6 +16,7 @@ use crate::scheduler::{
     self, AcceleratorKind, Client, Given, ImageReference, JobFile, JobScript, JobText, Kind, Plausibility,
     SchedulerError, Stage, Submission, Tasks, VmSpec, Wish, Wrapper,
 };
+use crate::timing::sender::Destination;
 use crate::units::Bytes;
 
 /// What a job of a scheduler is made of.
@@ -74,6 +75,9 @@ pub struct JobArgs {
         default_value = "/var/tmp"
     )]
     node_cache: PathBuf,
+    /// How much room copies of images may take there; those least recently used go first [default: all there is]
+    #[arg(long, value_name = "SIZE", env = "HPCVM_NODE_CACHE_LIMIT", hide_env_values = true)]
+    node_cache_limit: Option<Bytes>,
     /// Of several VMs in a slot, one success is enough for the exit status 0
     #[arg(long)]
     any_success: bool,
@@ -140,6 +144,8 @@ pub(super) struct JobPlan {
     pub(super) parent: PathBuf,
     /// The script's bytes, where there is one.
     pub(super) script: Option<JobScript>,
+    /// Whom its launches tell of their moments.
+    pub(super) timing: Option<Destination>,
     submission: Submission,
     templates: Option<PathBuf>,
     request: LaunchRequest,
@@ -147,6 +153,7 @@ pub(super) struct JobPlan {
     vms_per_slot: u32,
     stage: Stage,
     node_scratch: PathBuf,
+    node_cache_limit: Option<Bytes>,
     slot_status: SlotStatus,
     folder: PathBuf,
 }
@@ -216,6 +223,7 @@ pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobP
             .as_ref()
             .map_or_else(|| folder.clone(), |path| folder.join(path)),
         script,
+        timing: None,
         submission,
         templates: args.templates.clone(),
         request,
@@ -227,6 +235,7 @@ pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobP
         vms_per_slot: args.vms_per_slot,
         stage: args.stage,
         node_scratch: args.node_cache.clone(),
+        node_cache_limit: args.node_cache_limit,
         slot_status: if args.any_success {
             SlotStatus::AnySuccess
         } else {
@@ -383,7 +392,9 @@ impl JobPlan {
             retries: self.submission.retries,
             stage: self.stage,
             node_scratch: JobText::from(&self.node_scratch),
+            node_cache_limit: self.node_cache_limit,
             slot_status: self.slot_status,
+            timing: self.timing.clone(),
             vm: VmSpec::of(&request, self.accelerator),
         }
     }

@@ -3,10 +3,14 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use serde_json::json;
+
+use super::slot_log::SlotLog;
 use super::{CliError, Context, Exit, accelerator, run, slot_signals};
 use crate::diagnostic::{Blame, Problem};
 use crate::durable::WriteError;
@@ -16,7 +20,8 @@ use crate::launch::slot::{self, Admission, SlotVm, VmEnd};
 use crate::launch::stage::{NodeCache, Staged, find_cache, is_remote};
 use crate::launch::{self, BootImage, By, Interrupt, LaunchRequest, Libraries, Places, Streams};
 use crate::scheduler::{JobFile, JobFolder, Kind, NODE_FAILED, Retry, Slot, Stage, TaskStatus};
-use crate::timing::{Phase, Timeline};
+use crate::timing::Phase;
+use crate::timing::event::EventKind;
 
 /// Arguments of `hpcvm launch`.
 #[derive(Debug, clap::Args)]
@@ -77,35 +82,55 @@ struct Launcher<'a> {
     job: JobFile,
     slot: Slot,
     folder: JobFolder,
+    log: SlotLog,
 }
 
 /// Runs the VMs of a slot.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let begun = Instant::now();
     let job = JobFile::read(&args.job_file)?;
-    // From here on every signal ends in a clean removal.
-    let interrupts = slot_signals::catch(job.scheduler);
     let names = job.scheduler.scheduler().slot();
     let slot = Slot::read(&names, &context.environment.all(), job.tasks.as_ref());
+    let log = SlotLog::start(&job, &slot, begun);
+    // From here on every signal ends in a clean removal.
+    let interrupts = slot_signals::catch(job.scheduler, log.clone());
     let launcher = Launcher {
         context,
         slot,
         folder: JobFolder::of(&args.job_file),
         job,
+        log,
     };
-    let ends = launcher.launch(interrupts);
-    launcher.end(&ends)
+    let ends = launcher.launch(begun, interrupts);
+    let exit = launcher.end(&ends)?;
+    launcher.log.end(exit.code());
+    Ok(exit)
 }
 
 impl Launcher<'_> {
-    fn launch(&self, interrupts: Receiver<Interrupt>) -> Result<Vec<VmEnd>, CliError> {
-        let begun = Instant::now();
+    fn launch(&self, begun: Instant, interrupts: Receiver<Interrupt>) -> Result<Vec<VmEnd>, CliError> {
         let image = self.image()?;
         let cache = self.cache()?;
         let staged = self.stage(&image, cache.as_ref())?;
         let image = staged.as_ref().map_or(&image, |staged| &staged.image);
+        if let Some(staged) = &staged {
+            let detail = json!({"bytes": staged.copied, "cached": staged.copied == 0});
+            self.log.tell(EventKind::Staged, detail);
+        }
         let vms = self.vms(image, begun)?;
         let admission = cache.as_ref().and_then(admission);
-        Ok(slot::run(&self.context.host, vms, admission.as_ref(), interrupts)?)
+        let limit = self.job.vm.limits.job.map(Duration::from_millis);
+        let ended = |vm: usize, end: &VmEnd| {
+            let vm = u32::try_from(vm).expect("a slot's VMs are counted by 32 bits");
+            self.log.vm_ended(vm, end, limit);
+        };
+        Ok(slot::run(
+            &self.context.host,
+            vms,
+            admission.as_ref(),
+            interrupts,
+            &ended,
+        )?)
     }
 
     /// What each VM of the slot is.
@@ -131,7 +156,7 @@ impl Launcher<'_> {
         }
         (0..self.job.vms_per_slot)
             .map(|index| {
-                let mut timeline = Timeline::since(begun);
+                let mut timeline = self.log.timeline(begun, index);
                 timeline.mark(Phase::Checked);
                 Ok(SlotVm {
                     streams: self.streams(index)?,
@@ -165,7 +190,7 @@ impl Launcher<'_> {
         let Some(cache) = cache.filter(|_| is_wanted) else {
             return Ok(None);
         };
-        match cache.stage(image, None) {
+        match cache.stage(image, self.job.node_cache_limit) {
             Ok(staged) => Ok(Some(staged)),
             Err(error) if error.concerns_the_cache_only() && self.job.stage == Stage::Auto => {
                 self.context
@@ -251,7 +276,7 @@ impl Launcher<'_> {
             let base = self.job.folder.path().join(format!("{}.{kind}{job}", self.job.name));
             let path = self.numbered(&base, index);
             // A task that is tried again goes on with its output, as under the schedulers.
-            let opened = File::options().append(true).create(true).open(&path);
+            let opened = File::options().append(true).create(true).mode(0o600).open(&path);
             opened.map_err(|source| WriteError { path, source })
         };
         Ok(Streams {
@@ -281,11 +306,14 @@ impl Launcher<'_> {
         let error = ends.as_ref().err();
         if let Some(error) = error {
             super::program::report(&self.context.ui, error);
+            self.log.failed(error);
         }
         if blame == Some(Blame::Host) {
             let (asked, changed) = self.elsewhere()?;
             status = changed.unwrap_or(status);
             if asked {
+                self.log
+                    .tell(EventKind::Retried, json!({"reason": "the node failed the job"}));
                 // The task has not ended: another node tells how it does.
                 return Ok(Exit::Job(status));
             }
@@ -377,6 +405,6 @@ fn admission(cache: &NodeCache) -> Option<Admission> {
 }
 
 /// This node's name.
-fn node() -> String {
+pub(super) fn node() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

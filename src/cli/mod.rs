@@ -6,6 +6,7 @@
 mod accelerator;
 mod arguments;
 mod bench;
+mod bench_launch;
 mod build;
 mod check;
 mod completions;
@@ -46,10 +47,12 @@ mod scan_report;
 mod scan_verdicts;
 mod schema;
 mod site;
+mod slot_log;
 mod slot_signals;
 mod step;
 mod submit;
 mod test;
+mod timing_log;
 mod ui;
 mod wrapper;
 

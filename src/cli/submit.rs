@@ -1,12 +1,13 @@
 //! `hpcvm submit`
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::job_request::{self, JobArgs, JobPlan};
-use super::{CliError, Context, Exit};
+use super::{CliError, Context, Exit, timing_log};
 use crate::diagnostic::Problem as _;
 use crate::scheduler::{JobFolder, Kind, Record, Registry, State};
+use crate::timing::event::{Detail, EventKind};
 
 /// Arguments of `hpcvm submit`.
 #[derive(Debug, clap::Args)]
@@ -23,12 +24,20 @@ pub struct Args {
     /// Wait for the job's end, and end with its exit status: the first that is not 0
     #[arg(long)]
     wait: bool,
+    #[command(flatten)]
+    timing: timing_log::TimingArgs,
 }
 
 /// Gives a job to the scheduler.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let plan = job_request::plan(context, &args.job, args.hold)?;
+    let began = Instant::now();
+    let mut plan = job_request::plan(context, &args.job, args.hold)?;
     warn_of_places(context, &plan);
+    plan.timing = timing_log::destination(context, &args.timing, plan.kind)?;
+    let log = plan
+        .timing
+        .as_ref()
+        .and_then(|destination| timing_log::sender(destination, None));
     let folder = JobFolder::create(&plan.parent)?;
     let record = match give(context, &plan, args.hold, &folder) {
         Ok(record) => record,
@@ -38,6 +47,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             return Err(error);
         }
     };
+    if let Some(log) = &log {
+        log.tell(EventKind::Submitted, None, told(&record, began));
+    }
     // From here on the job is the scheduler's: a record that cannot be kept is no failure of it.
     let kept = folder
         .keep_record(&record)
@@ -55,6 +67,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             "{} has job {}: {tasks} task{plural}",
             record.scheduler, record.job
         ));
+    }
+    if let Some(log) = log {
+        log.close(timing_log::PATIENCE);
     }
     if args.wait {
         return wait(context, &record, &folder);
@@ -83,6 +98,20 @@ fn give(context: &Context, plan: &JobPlan, hold: bool, folder: &JobFolder) -> Re
         command: plan.command_line(),
         submitted: jiff::Timestamp::now(),
     })
+}
+
+/// What the timing log is told of the submission; `took` is the seconds since it began.
+fn told(record: &Record, began: Instant) -> Detail {
+    let told = serde_json::json!({
+        "id": record.job,
+        "scheduler": record.scheduler,
+        "name": record.name,
+        "image": record.image,
+        "tasks": record.count(),
+        "vms": record.vms_per_slot,
+        "took": began.elapsed().as_secs_f64(),
+    });
+    serde_json::from_value(told).expect("it is an object")
 }
 
 /// A memory file system is this machine's alone, which is the one thing about other nodes that

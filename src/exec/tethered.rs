@@ -73,13 +73,21 @@ fn out_of_the_way(descriptors: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
 
 /// The signals that say "end" to a launcher. A hypervisor that took them itself would be gone
 /// before its guest's job had heard anything: Slurm with proctrack/linuxproc, and Grid Engine
-/// always, send them to every process of the job.
+/// always, send them to every process of the job. SIGUSR1 announces a suspension there.
 fn deaf_to() -> libc::sigset_t {
     // SAFETY: sigset_t is plain data, which sigemptyset fills in; the signal numbers are valid.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
-        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR2, libc::SIGXCPU] {
+        let signals = [
+            libc::SIGHUP,
+            libc::SIGINT,
+            libc::SIGTERM,
+            libc::SIGUSR1,
+            libc::SIGUSR2,
+            libc::SIGXCPU,
+        ];
+        for signal in signals {
             libc::sigaddset(&raw mut set, signal);
         }
         set
@@ -148,7 +156,14 @@ mod tests {
             .spawn_tethered(&Invocation::new("sleep").arg("60"), &log, &[])
             .unwrap();
         let pid = Pid::from_child(&child);
-        for signal in [Signal::TERM, Signal::USR2, Signal::INT, Signal::HUP, Signal::XCPU] {
+        for signal in [
+            Signal::TERM,
+            Signal::USR1,
+            Signal::USR2,
+            Signal::INT,
+            Signal::HUP,
+            Signal::XCPU,
+        ] {
             kill_process(pid, signal).unwrap();
         }
         std::thread::sleep(std::time::Duration::from_millis(50));

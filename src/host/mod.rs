@@ -5,8 +5,10 @@ mod finding;
 mod guests;
 mod namespaces;
 mod resources;
+mod schedulers;
 mod survey;
 mod tools;
 
 pub use finding::{Finding, State};
+pub use schedulers::schedulers;
 pub use survey::{Purpose, Surroundings, survey};

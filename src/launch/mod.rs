@@ -9,6 +9,7 @@ mod inputs;
 mod libraries;
 mod logs;
 mod memory;
+mod patience;
 mod prepare;
 mod request;
 mod scratch;

@@ -134,6 +134,21 @@ pub enum Interrupt {
     Stop(i32),
     /// End at once.
     Kill,
+    /// Pause the machine until [`Interrupt::Continue`]; its limits do not run meanwhile.
+    Pause,
+    /// Let a paused machine go on.
+    Continue,
+}
+
+impl Interrupt {
+    /// The signal that asks for a clean end.
+    #[must_use]
+    pub const fn stop_signal(&self) -> Option<i32> {
+        match self {
+            Self::Stop(signal) => Some(*signal),
+            Self::Kill | Self::Pause | Self::Continue => None,
+        }
+    }
 }
 
 /// The job's standard streams on the host.

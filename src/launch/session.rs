@@ -12,13 +12,16 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::collect;
 use super::error::LaunchError;
 use super::events::{Message, forward, listen, watch};
 use super::logs::Logs;
 use super::memory;
+use super::patience::Patience;
 use super::prepare;
 use super::request::{Interrupt, LaunchRequest, Limits, Streams};
 use super::scratch::ScratchFolder;
@@ -74,7 +77,8 @@ pub fn launch(
     let machine = prepare::machine(request, folder.path())?;
     prepare::make_disks(host, request, &machine, folder.path())?;
     timeline.mark(Phase::Cloned);
-    if let Ok(Interrupt::Stop(signal)) = interrupts.try_recv() {
+    let early: Vec<Interrupt> = interrupts.try_iter().collect();
+    if let Some(signal) = early.iter().find_map(Interrupt::stop_signal) {
         return Err(LaunchError::Interrupted(signal));
     }
     let line = qemu::command_line(&machine)?;
@@ -96,6 +100,9 @@ pub fn launch(
         console: machine.console,
     };
     let mut session = Session::new(child, ours, streams, interrupts, request, timeline, logs);
+    for interrupt in early {
+        session.take(Message::Interrupted(interrupt));
+    }
     let end = session.run();
     session.consult(&folder.path().join("result.disk"));
     let verdict = session.judge(end).map_err(|error| named(error, request));
@@ -200,7 +207,7 @@ struct Session<'a> {
     logs: Logs,
     state: State,
     /// When patience with the present state ends.
-    deadline: Option<Instant>,
+    patience: Patience,
     boot_began: Duration,
     arrived: [u64; 2],
     streams_open: u8,
@@ -248,7 +255,7 @@ impl<'a> Session<'a> {
             timeline,
             logs,
             state: State::Booting,
-            deadline: Some(Instant::now() + request.limits.boot),
+            patience: Patience::of(request.limits.boot),
             arrived: [0; 2],
             streams_open: 3,
             stopped: None,
@@ -277,13 +284,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn next_message(&self) -> Result<Message, RecvTimeoutError> {
-        match self.deadline {
-            Some(deadline) => self
-                .messages
-                .recv_timeout(deadline.saturating_duration_since(Instant::now())),
-            None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
+    fn next_message(&mut self) -> Result<Message, RecvTimeoutError> {
+        self.patience.wait(&self.messages)
     }
 
     fn take(&mut self, message: Message) -> Option<End> {
@@ -299,7 +301,12 @@ impl<'a> Session<'a> {
             Message::NobodyReads(Channel::Stderr) => self.order(Order::CloseStderr),
             Message::StreamEnded => self.streams_open = self.streams_open.saturating_sub(1),
             Message::Interrupted(Interrupt::Kill) => return Some(End::Killed),
-            Message::Interrupted(Interrupt::Stop(signal)) => return self.stop(StopReason::Signal(signal)),
+            Message::Interrupted(Interrupt::Stop(signal)) => {
+                self.go_on();
+                return self.stop(StopReason::Signal(signal));
+            }
+            Message::Interrupted(Interrupt::Pause) => self.pause(),
+            Message::Interrupted(Interrupt::Continue) => self.go_on(),
             Message::HypervisorGone => return Some(End::Gone),
         }
         None
@@ -311,13 +318,13 @@ impl<'a> Session<'a> {
                 self.timeline.mark(Phase::GuestReady);
                 self.mark_guest_time(uptime, init);
                 self.state = State::Preparing;
-                self.deadline = Some(Instant::now() + self.limits.boot);
+                self.patience = Patience::of(self.limits.boot);
             }
             Report::Started { .. } => {
                 self.timeline.mark(Phase::JobStarted);
                 self.state = State::Running;
                 if self.stopped.is_none() {
-                    self.deadline = self.limits.job.map(|limit| Instant::now() + limit);
+                    self.patience = self.limits.job.map_or_else(Patience::endless, Patience::of);
                 }
             }
             Report::Problem(problem) => self.problem = Some(problem),
@@ -325,7 +332,7 @@ impl<'a> Session<'a> {
             Report::Ended { step, result, .. } => {
                 self.report = Some((step, result));
                 self.state = State::Draining;
-                self.deadline = None;
+                self.patience = Patience::endless();
                 self.acknowledge_when_complete();
             }
         }
@@ -350,7 +357,7 @@ impl<'a> Session<'a> {
             self.timeline.mark(Phase::JobEnded);
             self.order(Order::Acknowledge);
             self.state = State::PoweringOff;
-            self.deadline = Some(Instant::now() + self.limits.power_off);
+            self.patience = Patience::of(self.limits.power_off);
         }
     }
 
@@ -366,13 +373,13 @@ impl<'a> Session<'a> {
                 self.order(Order::Stop {
                     grace: self.limits.grace,
                 });
-                self.deadline = Some(Instant::now() + self.limits.grace + STOP_MARGIN);
+                self.patience = Patience::of(self.limits.grace + STOP_MARGIN);
                 None
             }
             // Told twice: whoever sends signals has no more patience.
             State::Preparing | State::Running => Some(End::Killed),
             State::Draining | State::PoweringOff => {
-                self.deadline = Some(Instant::now() + STOP_MARGIN);
+                self.patience = Patience::of(STOP_MARGIN);
                 None
             }
         }
@@ -385,6 +392,22 @@ impl<'a> Session<'a> {
             State::Running if self.stopped.is_none() => self.stop(StopReason::TimeLimit),
             State::Preparing | State::Running | State::Draining | State::PoweringOff => Some(End::Killed),
         }
+    }
+
+    /// Stops the hypervisor's process, all threads of it, and the clocks of our patience.
+    fn pause(&mut self) {
+        self.patience.pause();
+        self.signal(Signal::STOP);
+    }
+
+    fn go_on(&mut self) {
+        self.signal(Signal::CONT);
+        self.patience.go_on();
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Our child keeps its number until it is waited for; one that has ended needs no signal.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
     fn order(&mut self, order: Order) {
@@ -401,16 +424,21 @@ impl<'a> Session<'a> {
     /// Passes on what the hypervisor had sent before it ended. Somebody who reads no more cannot
     /// hold up a launch that was told to stop.
     fn drain_streams(&mut self) {
-        let patience = Instant::now() + STOP_MARGIN;
+        // A session that is told to stop while it waits has as much patience from then on.
+        self.patience = self
+            .stopped
+            .map_or_else(Patience::endless, |_| Patience::of(STOP_MARGIN));
         while self.streams_open > 0 {
-            self.deadline = self.stopped.map(|_| patience);
             match self.next_message() {
                 Ok(Message::Arrived(channel, bytes)) => self.arrived[channel as usize] += bytes,
                 Ok(Message::StreamEnded) => self.streams_open -= 1,
                 Ok(Message::Reported(Report::Ended { step, result, .. })) => self.report = Some((step, result)),
                 Ok(Message::Reported(Report::Problem(problem))) => self.problem = Some(problem),
                 Ok(Message::Reported(Report::Interpreter(path))) => self.interpreter = Some(path),
-                Ok(Message::Interrupted(Interrupt::Stop(signal))) => self.stopped = Some(StopReason::Signal(signal)),
+                Ok(Message::Interrupted(Interrupt::Stop(signal))) => {
+                    self.stopped = Some(StopReason::Signal(signal));
+                    self.patience = Patience::of(STOP_MARGIN);
+                }
                 Ok(Message::Interrupted(Interrupt::Kill)) | Err(_) => return,
                 Ok(_) => {}
             }

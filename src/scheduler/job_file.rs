@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::interface::JobId;
@@ -20,6 +21,8 @@ use crate::diagnostic::{Blame, Problem};
 use crate::digest::Digest;
 use crate::durable::{self, WriteError};
 use crate::launch::slot::SlotStatus;
+use crate::timing::sender::Destination;
+use crate::units::Bytes;
 
 /// The version written, and the newest read.
 const VERSION: u32 = 1;
@@ -27,7 +30,7 @@ const VERSION: u32 = 1;
 const LIMIT: u64 = 16 << 20;
 
 /// What a job slot is to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct JobFile {
     /// The format's version.
@@ -39,6 +42,7 @@ pub struct JobFile {
     pub name: String,
     /// The array's tasks, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub tasks: Option<Tasks>,
     /// The image.
     pub image: ImageReference,
@@ -53,15 +57,22 @@ pub struct JobFile {
     pub stage: Stage,
     /// The folder of the node's own disk in which images are kept.
     pub node_scratch: JobText,
+    /// How many bytes of images a node keeps; without it, as many as there is room for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u64>")]
+    pub node_cache_limit: Option<Bytes>,
     /// What the slot's exit status is made of.
     #[serde(default)]
     pub slot_status: SlotStatus,
+    /// Whom launches tell of their moments, where a timing log is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Destination>,
     /// What each VM is.
     pub vm: VmSpec,
 }
 
 /// Whether a node gets a copy of the image, which its slots then share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Where the store is another machine's
@@ -74,12 +85,13 @@ pub enum Stage {
 }
 
 /// An image by its digest: a name may come to mean another one while the job waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ImageReference {
     /// Its name, for messages.
     pub name: String,
     /// Its digest.
+    #[schemars(with = "String", regex(pattern = r"^[0-9a-f]{64}$"))]
     pub digest: Digest,
     /// The folder it is in.
     pub folder: JobText,

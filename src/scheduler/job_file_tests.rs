@@ -24,7 +24,9 @@ pub(crate) fn job_file() -> JobFile {
         retries: 2,
         stage: Stage::Auto,
         node_scratch: JobText::from("/var/tmp"),
+        node_cache_limit: None,
         slot_status: SlotStatus::FirstFailure,
+        timing: None,
         vm: VmSpec {
             cpus: 1,
             memory: Bytes::mebibytes(256),
@@ -118,6 +120,43 @@ fn versions_and_damage_are_told_apart() {
     ] {
         let error = JobFile::from_bytes(text.as_bytes(), Path::new("job.json")).unwrap_err();
         assert_eq!(error.code(), code, "{error}");
+    }
+}
+
+/// The generated schema; `HPCVM_BLESS=1` writes it.
+#[test]
+fn the_committed_schema_is_the_generated_one_and_fits() {
+    let settings = schemars::generate::SchemaSettings::draft07();
+    let schema = settings.into_generator().into_root_schema_for::<JobFile>();
+    let generated = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/job.schema.json");
+    if std::env::var_os("HPCVM_BLESS").is_some() {
+        std::fs::write(&path, &generated).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == generated,
+        "schemas/job.schema.json is old: HPCVM_BLESS=1 cargo test job_file"
+    );
+    let validator = jsonschema::validator_for(&serde_json::from_str(&generated).unwrap()).unwrap();
+    let mut file = job_file();
+    file.timing = serde_json::from_value(serde_json::json!({
+        "address": "tcp:head:4100",
+        "job": "0".repeat(32),
+        "token": format!("1001:{}", "0".repeat(64)),
+    }))
+    .ok();
+    file.vm.command.push(JobText(OsString::from_vec(vec![0xff])));
+    let json = serde_json::to_value(&file).unwrap();
+    assert!(file.timing.is_some() && validator.is_valid(&json), "{json:#}");
+    for (pointer, wrong) in [
+        ("/image/digest", serde_json::json!("abc")),
+        ("/timing/token", serde_json::json!("1001")),
+        ("/vm/command/0", serde_json::json!({"bytes": "0"})),
+        ("/scheduler", serde_json::json!("none")),
+    ] {
+        let mut damaged = json.clone();
+        *damaged.pointer_mut(pointer).unwrap() = wrong;
+        assert!(!validator.is_valid(&damaged), "{pointer}");
     }
 }
 

@@ -1,10 +1,12 @@
 //! Strings of the operating system in JSON: text where they are UTF-8, else their bytes.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -45,6 +47,30 @@ impl Serialize for JobText {
 impl<'de> Deserialize<'de> for JobText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+impl JsonSchema for JobText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "JobText".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "properties": {"bytes": {"type": "string", "pattern": "^([0-9a-f]{2})*$"}},
+                    "required": ["bytes"],
+                    "additionalProperties": false
+                }
+            ]
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::job_text::JobText;
@@ -14,12 +15,13 @@ use crate::launch::{BootImage, Input, JobRequest, LaunchRequest, Limits, Output,
 use crate::units::Bytes;
 
 /// One VM and its job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VmSpec {
     /// Virtual processors.
     pub cpus: u32,
     /// Guest memory in bytes.
+    #[schemars(with = "u64")]
     pub memory: Bytes,
     /// How it starts.
     pub start: StartKind,
@@ -50,6 +52,7 @@ pub struct VmSpec {
     pub outputs: Vec<CopySpec>,
     /// Size of an empty disk in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u64>")]
     pub scratch: Option<Bytes>,
     /// Folder of the shared library repository, where the image links to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +70,7 @@ pub struct VmSpec {
 }
 
 /// How a machine is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartKind {
     /// The hypervisor loads the kernel.
@@ -79,7 +82,7 @@ pub enum StartKind {
 }
 
 /// What executes the guest's instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AcceleratorKind {
     /// The processor itself.
@@ -98,7 +101,7 @@ impl From<AcceleratorKind> for Accelerator {
 }
 
 /// A numeric identity and its names in the guest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct IdentitySpec {
     /// Numeric user.
@@ -114,7 +117,7 @@ pub struct IdentitySpec {
 }
 
 /// A shared folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ShareSpec {
     /// On the host.
@@ -126,7 +129,7 @@ pub struct ShareSpec {
 }
 
 /// A file or folder to copy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CopySpec {
     /// On the host.
@@ -136,7 +139,7 @@ pub struct CopySpec {
 }
 
 /// A shared library repository; the node finds and checks the image's generation in it anew.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LibrariesSpec {
     /// Its folder.
@@ -146,7 +149,7 @@ pub struct LibrariesSpec {
 }
 
 /// Time limits in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LimitsSpec {
     /// From the hypervisor's start until the guest reports.

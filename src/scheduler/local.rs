@@ -99,9 +99,11 @@ impl Scheduler for Local {
     }
 
     fn meaning(&self, signal: i32) -> Meaning {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
         match signal {
             SIGTERM | SIGINT | SIGHUP => Meaning::Stop,
+            SIGTSTP => Meaning::Pause,
+            SIGCONT => Meaning::Resume,
             _ => Meaning::Nothing,
         }
     }

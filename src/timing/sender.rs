@@ -30,14 +30,17 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// Whom to tell, and of what.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Destination {
-    /// The logger.
+    /// The logger: `tcp:HOST:PORT` or `unix:/PATH`.
+    #[schemars(with = "String", regex(pattern = r"^(tcp:.+:[0-9]+|unix:/.*)$"))]
     pub address: Address,
     /// The job.
+    #[schemars(with = "String", regex(pattern = r"^[0-9a-f]{32}$"))]
     pub job: JobKey,
     /// The right to tell of it.
+    #[schemars(with = "String", regex(pattern = r"^[0-9]+:[0-9a-f]{64}$"))]
     pub token: Token,
 }
 
@@ -146,10 +149,13 @@ impl Sender {
             thread::sleep(Duration::from_millis(1));
         }
         self.shared.closing.store(true, Ordering::Release);
-        // A thread in the midst of connecting is left behind: the process ends without it.
+        // A thread in the midst of connecting or writing is left behind: the process ends without it.
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread.filter(|_| self.shared.connected.load(Ordering::Acquire)) {
-            let _ = thread.join();
+            let until = until.max(Instant::now() + GLANCE * 2);
+            while !thread.is_finished() && Instant::now() < until {
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }

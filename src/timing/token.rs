@@ -107,7 +107,7 @@ impl Secret {
                 File::open("/dev/urandom")
                     .and_then(|mut file| file.read_exact(&mut secret))
                     .map_err(|source| folder_error(&path, source))?;
-                durable::write(&path, &secret)?;
+                durable::write_private(&path, &secret)?;
                 Ok(Self(secret))
             }
             Err(source) => Err(folder_error(&path, source)),

@@ -5,7 +5,11 @@
 mod harness;
 mod htcondor;
 mod jobs;
+mod kills;
 mod nodes;
 mod observe;
 mod signals;
+mod site;
 mod submit;
+mod suspend;
+mod timing;

@@ -1,95 +1,16 @@
 //! `hpcvm submit` through the real schedulers: VMs in slots of nodes.
 
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::fs;
 
-use super::harness::{Cluster, HEAD, Options, Scheduler, USER_A, text, wait_until};
-
-/// The scheduler's name for hpcvm.
-const BOTH: [&str; 2] = ["gridengine", "slurm"];
-
-/// A cluster with hpcvm and the smallest image on it.
-struct Site {
-    cluster: Cluster,
-    program: PathBuf,
-    store: PathBuf,
-}
-
-impl Site {
-    fn start_or_skip(test: &str) -> Option<Self> {
-        let cluster = Cluster::start_or_skip(test, &Options::new(Scheduler::Both).nodes(2))?;
-        let program = cluster.install(&program());
-        let store = cluster.path().join("store");
-        copy_image(&store);
-        Some(Self {
-            cluster,
-            program,
-            store,
-        })
-    }
-
-    /// hpcvm as an ordinary user on the head.
-    fn hpcvm(&self, arguments: &[&str]) -> Output {
-        let store = format!("HPCVM_STORE={}", self.store.display());
-        let program = self.program.to_str().unwrap();
-        let argv = ["env", &store, program, "-q"]
-            .into_iter()
-            .chain(arguments.iter().copied());
-        self.cluster.exec_as(USER_A, HEAD, argv)
-    }
-
-    /// Standard output of hpcvm, which must succeed.
-    #[track_caller]
-    fn said(&self, arguments: &[&str]) -> String {
-        let output = self.hpcvm(arguments);
-        assert!(output.status.success(), "{arguments:?}\n{}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// A file in the user's home.
-    fn file(&self, name: &str) -> String {
-        fs::read_to_string(self.cluster.home(USER_A).join(name)).unwrap_or_default()
-    }
-}
-
-fn program() -> PathBuf {
-    std::env::var_os("HPCVM_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_hpcvm").into(), PathBuf::from)
-}
-
-/// Builds the smallest image where no other test has, and puts it where all users of the nodes can read it.
-fn copy_image(store: &Path) {
-    let default = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache");
-    let cache = std::env::var_os("HPCVM_TEST_CACHE").map_or(default, PathBuf::from);
-    fs::create_dir_all(&cache).unwrap();
-    let lock = File::create(cache.join("minimal-i386.lock")).unwrap();
-    lock.lock().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = Command::new(program())
-        .args(["-q", "build"])
-        .arg(root.join("recipes/minimal-i386.yaml"))
-        .env("HPCVM_STORE", cache.join("store"))
-        .env("HPCVM_CACHE", cache.join("hpcvm"))
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", text(&built.stderr));
-    let digest = fs::read_to_string(cache.join("store/names/minimal-i386")).unwrap();
-    let to = store.join("images").join(digest.trim());
-    fs::create_dir_all(&to).unwrap();
-    fs::create_dir_all(store.join("names")).unwrap();
-    fs::write(store.join("names/minimal-i386"), &digest).unwrap();
-    for entry in fs::read_dir(cache.join("store/images").join(digest.trim())).unwrap() {
-        let entry = entry.unwrap();
-        let copy = to.join(entry.file_name());
-        fs::copy(entry.path(), &copy).unwrap();
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o444)).unwrap();
-    }
-}
+use super::harness::{Options, Scheduler, USER_A, text, wait_until};
+use super::site::{BOTH, Site};
 
 #[test]
 fn arrays_run_their_vms_and_a_deleted_job_is_told() {
-    let Some(site) = Site::start_or_skip("arrays_run_their_vms_and_a_deleted_job_is_told") else {
+    let Some(site) = Site::start_or_skip(
+        "arrays_run_their_vms_and_a_deleted_job_is_told",
+        &Options::new(Scheduler::Both).nodes(2),
+    ) else {
         return;
     };
     for scheduler in BOTH {
@@ -153,7 +74,10 @@ fn arrays_run_their_vms_and_a_deleted_job_is_told() {
 
 #[test]
 fn a_thousand_tasks_are_one_job_and_refusals_leave_nothing() {
-    let Some(site) = Site::start_or_skip("a_thousand_tasks_are_one_job_and_refusals_leave_nothing") else {
+    let Some(site) = Site::start_or_skip(
+        "a_thousand_tasks_are_one_job_and_refusals_leave_nothing",
+        &Options::new(Scheduler::Both).nodes(2),
+    ) else {
         return;
     };
     let folders = || {

@@ -34,12 +34,14 @@ pub struct SlotVm {
 /// Launches all `vms` and waits for all of them; their ends come in their order. Nothing is started
 /// when their memory together does not fit.
 ///
-/// `interrupts` is asked for signals until the end; every one goes to every VM.
+/// `interrupts` is asked for signals until the end; every one goes to every VM. `ended` is told of each
+/// VM's end when it comes, by its number.
 pub fn run(
     host: &Host,
     vms: Vec<SlotVm>,
     admission: Option<&Admission>,
     interrupts: Receiver<Interrupt>,
+    ended: &(dyn Fn(usize, &VmEnd) + Sync),
 ) -> Result<Vec<VmEnd>, LaunchError> {
     let needed: Vec<Bytes> = vms.iter().map(|vm| vm.request.memory).collect();
     memory::check_all(&needed)?;
@@ -50,7 +52,14 @@ pub fn run(
         let running: Vec<_> = vms
             .into_iter()
             .zip(receivers)
-            .map(|(vm, interrupts)| scope.spawn(move || one(host, vm, admission, interrupts)))
+            .enumerate()
+            .map(|(number, (vm, interrupts))| {
+                scope.spawn(move || {
+                    let end = one(host, vm, admission, interrupts);
+                    ended(number, &end);
+                    end
+                })
+            })
             .collect();
         let joined = running
             .into_iter()
@@ -76,14 +85,15 @@ fn one(host: &Host, vm: SlotVm, admission: Option<&Admission>, interrupts: Recei
     } = vm;
     // What comes while waiting must not be lost for the launch.
     let (forward, for_launch) = channel();
-    let mut early = None;
+    let mut early = Vec::new();
+    let stop = |early: &[Interrupt]| early.iter().find_map(Interrupt::stop_signal);
     let token = admission.and_then(|admission| {
         admission.admit(&mut || {
-            early = interrupts.try_recv().ok().or(early);
-            early.is_some()
+            early.extend(interrupts.try_iter());
+            stop(&early).is_some()
         })
     });
-    if let Some(Interrupt::Stop(signal)) = early {
+    if let Some(signal) = stop(&early) {
         return VmEnd {
             result: Err(LaunchError::Interrupted(signal)),
             timeline,

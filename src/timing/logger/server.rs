@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -60,7 +60,15 @@ impl Logger {
             source,
         };
         let lock_path = folder.join("lock");
-        let lock = File::create(&lock_path).map_err(|source| failed(&lock_path, source))?;
+        // A lock that others could open they could also hold.
+        let mut options = File::options();
+        let lock = options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path);
+        let lock = lock.map_err(|source| failed(&lock_path, source))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
