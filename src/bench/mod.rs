@@ -6,6 +6,8 @@
 
 pub mod cold;
 mod error;
+pub mod figure;
+pub mod grid;
 pub mod machine;
 pub mod process;
 pub mod report;

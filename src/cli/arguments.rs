@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
 use super::{
-    CliError, Context, Exit, bench, build, check, completions, doctor, image, libs, man, run, scan, schema, test,
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, libs, man, run, scan, schema, test, log,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
@@ -96,6 +96,12 @@ pub enum Verb {
     Libs(Box<libs::Args>),
     /// Measure how long launches take on this host
     Bench(bench::Args),
+    /// List the jobs of the timing log, print one's events, or serve as the timing logger
+    Log(log::Args),
+    /// Tell where a job's time went, over all its VMs
+    Timeline(log::TimelineArgs),
+    /// Tell in words what became of a job
+    Explain(log::ExplainArgs),
     /// Tell what programs load, and what they miss
     Scan(scan::Args),
     /// Try what this host can do: tools, rights, hypervisors, space
@@ -120,6 +126,9 @@ impl Verb {
             Self::Image(args) => image::run(context, args),
             Self::Libs(args) => libs::run(context, &args),
             Self::Bench(args) => bench::run(context, &args),
+            Self::Log(args) => log::run(context, &args),
+            Self::Timeline(args) => log::run_timeline(context, &args),
+            Self::Explain(args) => log::run_explain(context, &args),
             Self::Scan(args) => scan::run(context, &args),
             Self::Doctor(args) => doctor::run(context, &args),
             Self::Schema(args) => schema::run(context, &args),

@@ -19,6 +19,7 @@ mod image_table;
 mod libs;
 mod libs_add;
 mod libs_table;
+mod log;
 mod man;
 mod places;
 mod program;

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 use crate::diagnostic::{Blame, Problem};
 
-/// The three folders hpcvm uses.
+/// The folders hpcvm uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// Images: kept until they are removed.
     pub store: PathBuf,
     /// Packages and trees: can be fetched and made again.
     pub cache: PathBuf,
+    /// The timing log: kept until it is removed.
+    pub log: PathBuf,
     /// What lives no longer than one command: `TMPDIR`, or `/tmp`.
     pub scratch: PathBuf,
 }
@@ -52,6 +54,7 @@ impl Places {
         Ok(Self {
             store: store.map_or_else(|| base("XDG_DATA_HOME", ".local/share"), Ok)?,
             cache: cache.map_or_else(|| base("XDG_CACHE_HOME", ".cache"), Ok)?,
+            log: base("XDG_STATE_HOME", ".local/state")?.join("log"),
             scratch,
         })
     }

@@ -105,7 +105,7 @@ pub struct Args {
 }
 
 /// Reads `90`, `90s`, `5m`, `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }

@@ -20,3 +20,6 @@ pub mod verify;
 pub use manifest::{Manifest, ManifestError};
 pub use staging::Staging;
 pub use store::{DISK_FILE, FULL_INITRD_FILE, INITRD_FILE, KERNEL_FILE, Store, StoreError, StoredImage};
+
+#[cfg(test)]
+pub(crate) use store::tests as store_tests;

@@ -29,6 +29,18 @@ pub enum LaunchError {
         /// What the host has.
         available: Bytes,
     },
+    /// The machines of a slot would not fit together.
+    #[error("{vms} guests of up to {each} need {needed} of memory together and this host has {available} available")]
+    MemoryOfAll {
+        /// How many there are.
+        vms: usize,
+        /// The largest one's memory.
+        each: Bytes,
+        /// Guest memory and what the hypervisors need besides.
+        needed: Bytes,
+        /// What the host has.
+        available: Bytes,
+    },
     /// The image cannot be started this way.
     #[error("{image} cannot be started {how}")]
     Start {
@@ -159,7 +171,7 @@ impl Problem for LaunchError {
     fn code(&self) -> &'static str {
         match self {
             Self::Scratch { .. } => "HV4001",
-            Self::Memory { .. } => "HV4002",
+            Self::Memory { .. } | Self::MemoryOfAll { .. } => "HV4002",
             Self::Start { .. } => "HV4003",
             Self::Share { .. } => "HV4004",
             Self::Input { .. } => "HV4005",
@@ -186,7 +198,9 @@ impl Problem for LaunchError {
                 Blame::User
             }
             Self::Command { .. } | Self::Start { .. } => Blame::Image,
-            Self::Scratch { .. } | Self::Memory { .. } | Self::Exec(_) | Self::Path(_) => Blame::Host,
+            Self::Scratch { .. } | Self::Memory { .. } | Self::MemoryOfAll { .. } | Self::Exec(_) | Self::Path(_) => {
+                Blame::Host
+            }
             Self::TimeLimit(_) => Blame::Timeout,
             Self::Interrupted(_)
             | Self::Killed(_)
@@ -203,6 +217,7 @@ impl Problem for LaunchError {
             Self::Exec(error) => return error.help(),
             Self::Scratch { .. } => "set TMPDIR to a folder of this machine with space, which you may write to",
             Self::Memory { .. } => "ask for less with --memory, or run it where there is more",
+            Self::MemoryOfAll { .. } => "ask for less with --memory, or for fewer VMs in a slot",
             Self::Start { .. } => "leave --boot out, or build the image from a recipe with hpcvm's own initrd",
             Self::Share { .. } => "share another folder with --share HOST[:GUEST], or none with --no-cwd",
             Self::Job(_) => "pass long lists in a file: with --input, or in the shared working directory",

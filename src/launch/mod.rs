@@ -13,6 +13,8 @@ mod prepare;
 mod request;
 mod scratch;
 mod session;
+pub mod slot;
+pub mod stage;
 mod streams;
 mod verdict;
 

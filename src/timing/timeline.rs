@@ -1,5 +1,7 @@
 //! The phases of one launch.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -63,11 +65,40 @@ fn seconds<S: serde::Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, 
     serializer.serialize_f64(at.as_secs_f64())
 }
 
+/// Is told of every moment as it is noted: when it was, and which.
+#[derive(Clone)]
+pub struct Observer(Arc<dyn Fn(Instant, Phase) + Send + Sync>);
+
+impl Observer {
+    /// One that calls `told`.
+    pub fn new(told: impl Fn(Instant, Phase) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
 /// The moments of one launch, each at most once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Timeline {
     start: Instant,
     marks: Vec<Mark>,
+    observer: Option<Observer>,
+    callbacks: Callbacks,
+}
+
+/// What is to be done once at a moment.
+#[derive(Default)]
+struct Callbacks(Vec<(Phase, Box<dyn FnOnce() + Send>)>);
+
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} callbacks", self.0.len())
+    }
 }
 
 impl Timeline {
@@ -77,6 +108,17 @@ impl Timeline {
         Self {
             start,
             marks: Vec::new(),
+            observer: None,
+            callbacks: Callbacks::default(),
+        }
+    }
+
+    /// The same, with someone who is told of every moment.
+    #[must_use]
+    pub fn observed(start: Instant, observer: Observer) -> Self {
+        Self {
+            observer: Some(observer),
+            ..Self::since(start)
         }
     }
 
@@ -90,7 +132,29 @@ impl Timeline {
         if self.at(phase).is_none() {
             self.marks.push(Mark { phase, at });
             self.marks.sort_by_key(|mark| (mark.at, mark.phase));
+            if let Some(Observer(told)) = &self.observer {
+                told(self.start + at, phase);
+            }
+            for (_, what) in self.callbacks.0.extract_if(.., |(wanted, _)| *wanted == phase) {
+                what();
+            }
         }
+    }
+
+    /// Does `what` once when `phase` is reached.
+    pub fn when(&mut self, phase: Phase, what: impl FnOnce() + Send + 'static) {
+        self.callbacks.0.push((phase, Box::new(what)));
+    }
+
+    /// Drops what was to be done at moments that did not come.
+    pub fn forget_callbacks(&mut self) {
+        self.callbacks.0.clear();
+    }
+
+    /// When it began.
+    #[must_use]
+    pub const fn start(&self) -> Instant {
+        self.start
     }
 
     /// Time since the start.
@@ -129,6 +193,19 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_observer_hears_of_each_moment_once() {
+        let (told, heard) = std::sync::mpsc::channel();
+        let start = Instant::now();
+        let observer = Observer::new(move |when, phase| told.send((when - start, phase)).unwrap());
+        let mut timeline = Timeline::observed(start, observer);
+        let second = Duration::from_secs(1);
+        timeline.mark_at(Phase::Cloned, second);
+        timeline.mark_at(Phase::Cloned, second * 2);
+        drop(timeline);
+        assert_eq!(heard.iter().collect::<Vec<_>>(), [(second, Phase::Cloned)]);
+    }
 
     #[test]
     fn the_first_time_counts_and_marks_are_in_order() {

@@ -29,6 +29,7 @@ pub(crate) fn recipe(bootstrap: Bootstrap, packages: &[&str]) -> Recipe {
         keep: Vec::new(),
         overlays: Vec::new(),
         files: Vec::new(),
+        libraries: None,
         kernel: Kernel {
             package: "linux-image-686".into(),
             modules: Vec::new(),

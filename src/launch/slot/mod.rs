@@ -1,0 +1,104 @@
+//! Several VMs in one job slot (paper section [P8]).
+//!
+//! Each VM is a launch of its own on a thread of its own. What reaches the slot reaches all of
+//! them; boots are admitted in turn, since more at once than there are cores are all slower.
+
+mod admission;
+mod status;
+
+pub use admission::{Admission, Token};
+pub use status::{SlotStatus, VmEnd, table};
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use super::error::LaunchError;
+use super::memory;
+use super::request::{Interrupt, LaunchRequest, Streams};
+use super::session::launch;
+use crate::exec::Host;
+use crate::timing::{Phase, Timeline};
+use crate::units::Bytes;
+
+/// One VM of a slot.
+#[derive(Debug)]
+pub struct SlotVm {
+    /// What to launch.
+    pub request: LaunchRequest,
+    /// Its job's standard streams.
+    pub streams: Streams,
+    /// Where its moments are noted.
+    pub timeline: Timeline,
+}
+
+/// Launches all `vms` and waits for all of them; their ends come in their order. Nothing is started
+/// when their memory together does not fit.
+///
+/// `interrupts` is asked for signals until the end; every one goes to every VM.
+pub fn run(
+    host: &Host,
+    vms: Vec<SlotVm>,
+    admission: Option<&Admission>,
+    interrupts: Receiver<Interrupt>,
+) -> Result<Vec<VmEnd>, LaunchError> {
+    let needed: Vec<Bytes> = vms.iter().map(|vm| vm.request.memory).collect();
+    memory::check_all(&needed)?;
+    let (senders, receivers): (Vec<_>, Vec<_>) = vms.iter().map(|_| channel()).unzip();
+    // Ends when the process does, or with the last VM.
+    thread::spawn(move || fan_out(&interrupts, &senders));
+    Ok(thread::scope(|scope| {
+        let running: Vec<_> = vms
+            .into_iter()
+            .zip(receivers)
+            .map(|(vm, interrupts)| scope.spawn(move || one(host, vm, admission, interrupts)))
+            .collect();
+        let joined = running
+            .into_iter()
+            .map(|vm| vm.join().expect("a launch does not panic"));
+        joined.collect()
+    }))
+}
+
+fn fan_out(interrupts: &Receiver<Interrupt>, vms: &[Sender<Interrupt>]) {
+    for interrupt in interrupts {
+        let heard = vms.iter().filter(|vm| vm.send(interrupt).is_ok()).count();
+        if heard == 0 {
+            return;
+        }
+    }
+}
+
+fn one(host: &Host, vm: SlotVm, admission: Option<&Admission>, interrupts: Receiver<Interrupt>) -> VmEnd {
+    let SlotVm {
+        request,
+        streams,
+        mut timeline,
+    } = vm;
+    // What comes while waiting must not be lost for the launch.
+    let (forward, for_launch) = channel();
+    let mut early = None;
+    let token = admission.and_then(|admission| {
+        admission.admit(&mut || {
+            early = interrupts.try_recv().ok().or(early);
+            early.is_some()
+        })
+    });
+    if let Some(Interrupt::Stop(signal)) = early {
+        return VmEnd {
+            result: Err(LaunchError::Interrupted(signal)),
+            timeline,
+        };
+    }
+    thread::spawn(move || {
+        for interrupt in early.into_iter().chain(interrupts) {
+            if forward.send(interrupt).is_err() {
+                return;
+            }
+        }
+    });
+    // The core is free for the next boot as soon as this one's job runs.
+    timeline.when(Phase::JobStarted, move || drop(token));
+    let result = launch(host, &request, streams, for_launch, &mut timeline);
+    timeline.forget_callbacks();
+    VmEnd { result, timeline }
+}

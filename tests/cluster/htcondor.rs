@@ -1,0 +1,82 @@
+//! `HTCondor`, whose jobs are described by files and kept by their owner until told otherwise.
+
+use std::fs;
+
+use super::harness::{Cluster, HEAD, Options, ROOT, Scheduler, USER_A, wait_until};
+use super::signals::{AFTER_GRACE, Case, LIVES, case, observe};
+
+#[test]
+fn htcondor_runs_jobs_and_records_their_status() {
+    let test = "htcondor_runs_jobs_and_records_their_status";
+    let Some(cluster) = Cluster::start_or_skip(test, &Options::new(Scheduler::HtCondor)) else {
+        return;
+    };
+    cluster.write(USER_A, "job.sh", "#!/bin/sh\necho $(hostname) $(id -un) $1\nexit $1\n");
+    cluster.write(
+        USER_A,
+        "job.sub",
+        "executable = job.sh\narguments = $(Process)\noutput = out.$(Process)\nlog = log\n\
+         should_transfer_files = NO\nrequest_memory = 64\nqueue 8\n",
+    );
+    cluster.shell(
+        USER_A,
+        HEAD,
+        "condor_submit -terse job.sub && condor_wait -wait 120 log",
+    );
+    for task in 0..8 {
+        let said = fs::read_to_string(cluster.home(USER_A).join(format!("out.{task}"))).unwrap();
+        assert!(
+            said.starts_with("node") && said.ends_with(&format!(" {USER_A} {task}\n")),
+            "{said}"
+        );
+    }
+    let records = "condor_history -autoformat ProcId ExitCode | sort -n";
+    wait_until("all jobs are on record", || {
+        cluster.shell(USER_A, HEAD, records) == "0 0\n1 1\n2 2\n3 3\n4 4\n5 5\n6 6\n7 7\n"
+    });
+}
+
+const SCRIPT: &[&str] = &["script"];
+const OTHERS: &[&str] = &["child", "group", "session", "daemon"];
+const ALL: &[&str] = &["script", "child", "group", "session", "daemon"];
+
+/// The submitting command: describes the job script, which comes last, as the file that `condor_submit` reads.
+const SUBMIT: &str = "$HOME/submit 5";
+
+fn asked_first(name: &'static str, action: &'static str) -> Case {
+    case(
+        name,
+        "",
+        action,
+        vec![(SCRIPT, "TERM", AFTER_GRACE), (OTHERS, "", AFTER_GRACE)],
+    )
+}
+
+#[test]
+fn htcondor_tells_the_first_process_and_kills_all() {
+    let test = "htcondor_tells_the_first_process_and_kills_all";
+    let Some(cluster) = Cluster::start_or_skip(test, &Options::new(Scheduler::HtCondor)) else {
+        return;
+    };
+    let submit = "#!/bin/sh\nprintf '%s\\n' \"executable = $2\" \"job_max_vacate_time = $1\" \\\n\
+                  'should_transfer_files = NO' 'request_memory = 64' queue >\"$2.sub\"\n\
+                  condor_submit -terse \"$2.sub\" | cut -d ' ' -f 1\n";
+    cluster.write(USER_A, "submit", submit);
+    let cases = [
+        // 3 is removed, 5 is held.
+        asked_first("condor_rm", "condor_rm JOB").record("3"),
+        asked_first("condor_hold", "condor_hold JOB").record("5"),
+        case(
+            "condor_suspend, condor_continue",
+            "",
+            "condor_suspend JOB",
+            vec![(ALL, "CONT stopped", LIVES)],
+        )
+        .later("condor_continue JOB"),
+    ];
+    let record = |job: &str| {
+        let line = format!("condor_q {job} -autoformat JobStatus; condor_history {job} -autoformat JobStatus");
+        cluster.shell(ROOT, HEAD, &line).trim().to_owned()
+    };
+    observe(&cluster, SUBMIT, record, &cases);
+}
