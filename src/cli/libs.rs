@@ -5,18 +5,19 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Context, Exit, libs_add, libs_table};
+use super::site::Site;
+use super::{CliError, Context, Exit, libs_add, libs_report, libs_table};
 use crate::diagnostic::{Blame, Problem};
 use crate::image::Store;
 use crate::sharedlibs::gc::Garbage;
-use crate::sharedlibs::verify::{Action, Report};
+use crate::sharedlibs::verify::Report;
 use crate::sharedlibs::{Index, LibraryError, Repository};
 use crate::units::Bytes;
 
 /// Arguments of `hpcvm libs`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the shared library repository
+    /// Folder of the shared library repository [default: the site's]
     #[arg(long, global = true, value_name = "DIR", env = "HPCVM_LIBS", hide_env_values = true)]
     libs: Option<PathBuf>,
     #[command(subcommand)]
@@ -109,17 +110,20 @@ impl Problem for Unnamed {
     }
 
     fn help(&self) -> Option<String> {
-        Some("name its folder with --libs or HPCVM_LIBS".to_owned())
+        Some("name its folder with --libs or HPCVM_LIBS, or as `libraries:` in /etc/hpcvm/site.yaml".to_owned())
     }
 }
 
 /// Works on a repository.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let folder = args.libs.as_deref().ok_or(Unnamed)?;
+    let folder = match &args.libs {
+        Some(folder) => folder.clone(),
+        None => Site::read(&context.environment)?.libraries.ok_or(Unnamed)?,
+    };
     if let What::Add(args) = &args.what {
-        return libs_add::run(context, folder, args);
+        return libs_add::run(context, &folder, args);
     }
-    let repository = Repository::open(folder)?;
+    let repository = Repository::open(&folder)?;
     match &args.what {
         What::Add(_) => {}
         What::Ls(list) if list.generations => generations(context, &repository)?,
@@ -208,30 +212,7 @@ fn report(context: &Context, repository: &Repository, report: &Report) -> Result
         context.ui.print_json(&object)?;
         return Ok(exit);
     }
-    let mut text = String::new();
-    for finding in &report.findings {
-        let action = match finding.action {
-            Action::None => "",
-            Action::Mended => "; mended",
-            Action::Quarantined => "; taken away",
-        };
-        text += &format!("{} {}{action}\n", finding.path.display(), finding.fault);
-        if finding.action != Action::Mended && !finding.restored_by.is_empty() {
-            text += &format!("  restored by adding again: {}\n", finding.restored_by.join(" "));
-        }
-    }
-    let (objects, bytes) = (report.objects, Bytes(report.bytes));
-    let (generations, folders, exports) = (report.generations, report.folders, report.exports);
-    let verdict = match (report.findings.is_empty(), report.is_sound()) {
-        (true, _) => "all as it was written",
-        (_, true) => "all as it was written by now",
-        _ => "damaged",
-    };
-    text += &format!(
-        "{}: {verdict}: {objects} objects of {bytes}, {folders} folders, {generations} generations, {exports} exports\n",
-        repository.name()
-    );
-    context.ui.print(text)?;
+    context.ui.print(libs_report::verified(repository.name(), report))?;
     Ok(exit)
 }
 
@@ -241,21 +222,7 @@ fn swept(context: &Context, garbage: &Garbage, dry_run: bool) -> Result<(), CliE
         object["removed"] = json!(garbage);
         return Ok(context.ui.print_json(&object)?);
     }
-    let mut text = String::new();
-    for (number, images) in &garbage.held {
-        text += &format!("generation {number} stays for {}\n", images.join(", "));
-    }
-    text += &format!(
-        "{} {} objects, {} folders, {} generations, {} exports, {} quarantined: {}\n",
-        if dry_run { "would remove" } else { "removed" },
-        garbage.objects.len(),
-        garbage.folders.len(),
-        garbage.generations.len(),
-        garbage.exports.len(),
-        garbage.quarantined,
-        Bytes(garbage.bytes),
-    );
-    Ok(context.ui.print(text)?)
+    Ok(context.ui.print(libs_report::swept(garbage, dry_run))?)
 }
 
 fn export(context: &Context, repository: &Repository, which: &Which) -> Result<(), CliError> {

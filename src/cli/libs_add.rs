@@ -51,8 +51,8 @@ pub(super) struct Args {
 #[command(next_help_heading = "Packages by name")]
 struct Debian {
     /// Debian's code name of the release
-    #[arg(long, value_name = "SUITE", default_value = "bookworm")]
-    debian: String,
+    #[arg(long = "debian", value_name = "SUITE", default_value = "bookworm")]
+    suite: String,
     /// The packages' architecture: i386 or amd64
     #[arg(long, value_name = "ARCH", default_value = "i386", value_parser = architecture)]
     architecture: Architecture,
@@ -80,7 +80,7 @@ fn architecture(text: &str) -> Result<Architecture, String> {
 impl Debian {
     fn base(&self) -> Base {
         Base {
-            suite: self.debian.clone(),
+            suite: self.suite.clone(),
             architecture: self.architecture,
             components: self.components.clone(),
             pockets: if self.updates {

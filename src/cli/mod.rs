@@ -18,6 +18,7 @@ mod image;
 mod image_table;
 mod libs;
 mod libs_add;
+mod libs_report;
 mod libs_table;
 mod log;
 mod man;

@@ -57,7 +57,7 @@ impl Lock {
         let alone_on_host = match lock.try_lock() {
             Ok(()) => true,
             Err(TryLockError::WouldBlock) => {
-                tracing::info!(repository = %folder.display(), "another writer is at work: waiting");
+                tracing::warn!("another writer is at work in {}: waiting", folder.display());
                 lock.lock().map_err(writing(&path))?;
                 true
             }
@@ -105,6 +105,9 @@ impl Holder {
             let Ok(there) = fs::metadata(path) else { continue };
             // A holder on this very host would have the lock that we have.
             let dead = alone_on_host && fs::read_to_string(path).is_ok_and(|text| text.trim_end() == host);
+            if seen.state.is_none() && !dead {
+                tracing::warn!("another host has {}: waiting for it", path.display());
+            }
             if dead || seen.untouched(&there)? >= patience.stale {
                 discard(path, incoming, there.ino())?;
             } else {

@@ -247,3 +247,59 @@ fn length(item: &FolderItem) -> u64 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sharedlibs::NewLibrary;
+
+    fn library(bytes: &[u8]) -> Addition {
+        Addition::Library(NewLibrary {
+            path: TreePath::new(b"usr/lib/l").unwrap(),
+            content: Content::inline(bytes),
+            provenance: Provenance::default(),
+        })
+    }
+
+    #[test]
+    fn a_number_that_another_host_took_meanwhile_is_not_written_over() {
+        let home = tempfile::tempdir().unwrap();
+        let repository = Repository::create(&home.path().join("libs"), "site").unwrap();
+        repository.provide(&[library(b"first")]).unwrap();
+        let entry = |bytes: &[u8]| match library(bytes) {
+            Addition::Library(library) => library.entry().unwrap(),
+            Addition::Folder(_) => unreachable!("it is a library"),
+        };
+        let session = Session::begin(&repository).unwrap();
+        let tries = std::cell::Cell::new(0);
+        let (index, ()) = repository
+            .append(&session, |newest, entries, _| {
+                if tries.replace(tries.get() + 1) == 0 {
+                    // A host that does not see our lock is quicker.
+                    let both = vec![entries[0].clone(), entry(b"theirs")];
+                    let theirs = Index::new(2, "site", newest, (both, Vec::new()));
+                    std::fs::write(repository.generation_path(2), theirs.to_bytes()).unwrap();
+                }
+                entries.push(entry(b"ours"));
+            })
+            .unwrap();
+        assert_eq!((tries.get(), index.number, index.entries.len()), (2, 3, 3));
+        assert_eq!(repository.generation(2).unwrap().entries.len(), 2);
+    }
+
+    #[test]
+    fn a_writer_whose_lock_was_broken_makes_nothing_visible() {
+        let home = tempfile::tempdir().unwrap();
+        let repository = Repository::create(&home.path().join("libs"), "site").unwrap();
+        let session = Session::begin(&repository).unwrap();
+        let holder = repository.folder().join("lock.holder");
+        std::fs::remove_file(&holder).unwrap();
+        std::fs::write(&holder, "another host").unwrap();
+        let content = ("/usr/lib/l".to_owned(), Content::inline(&b"abc"[..]));
+        let error = objects::put(&repository, &session, &[content]).unwrap_err();
+        assert!(matches!(error, LibraryError::Write { .. }), "{error}");
+        assert!(!repository.object_path(Digest::of(b"abc")).exists());
+        drop(session);
+        assert!(holder.exists(), "the other host's is left alone");
+    }
+}

@@ -86,12 +86,16 @@ impl Repository {
         if !is_name(name) {
             return Err(LibraryError::Name(name.to_owned()));
         }
-        fs::create_dir_all(folder).map_err(writing(folder))?;
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent).map_err(writing(parent))?;
+        }
+        // A folder that is there already keeps the mode that its owner gave it.
+        make_public(folder)?;
         refuse_occupied(folder)?;
         let incoming = folder.join(INCOMING);
         session::make_private(&incoming)?;
         let lock = Lock::acquire(folder, &incoming)?;
-        for part in ["", OBJECTS, FOLDERS, GENERATIONS, EXPORTS] {
+        for part in [OBJECTS, FOLDERS, GENERATIONS, EXPORTS] {
             make_public(&folder.join(part))?;
         }
         let description = Description {

@@ -9,6 +9,7 @@ use hpcvm::image::library_list::{LIBRARY_LIST_FILE, LIBRARY_LIST_VERSION, Librar
 use hpcvm::image::manifest::{Count, Generation, Libraries};
 use hpcvm::image::{Store, StoredImage};
 use hpcvm::sharedlibs::Index;
+use serde_json::json;
 
 use super::fixtures::{Place, folder, library};
 
@@ -43,21 +44,16 @@ fn image_of(place: &Place, index: &Index) -> (Store, StoredImage) {
         digest: Digest::of(&bytes),
     });
     manifest.artefacts.sort();
-    manifest.libraries = Some(Libraries {
-        generation: Generation {
-            repository: index.repository.clone(),
-            number: index.number,
-            digest: index.digest,
-            folder: None,
-        },
-        local: Count::default(),
-        linked: Count::default(),
-        relocated: Count::default(),
-        before: Count::default(),
-        after: Count::default(),
-        by_reason: Vec::new(),
-        by_package: Vec::new(),
-    });
+    let generation = Generation {
+        repository: index.repository.clone(),
+        number: index.number,
+        digest: index.digest,
+        folder: None,
+    };
+    // From JSON, whose other keys have defaults: only the generation matters here.
+    let none = Count::default();
+    let libraries = json!({"generation": generation, "local": none, "linked": none, "relocated": none});
+    manifest.libraries = Some(serde_json::from_value::<Libraries>(libraries).unwrap());
     let image = staging.commit(&manifest).unwrap();
     (store, image)
 }
@@ -130,7 +126,7 @@ fn what_an_image_names_stays() {
     let (store, image) = image_of(&place, &first);
     repository.provide(&[library("usr/lib/a", "a")]).unwrap();
     repository.remove(&["demo-data".to_owned()]).unwrap();
-    let garbage = repository.gc(&[store.clone()], Some(1), false).unwrap();
+    let garbage = repository.gc(std::slice::from_ref(&store), Some(1), false).unwrap();
     assert_eq!(garbage.generations, [2]);
     assert_eq!(garbage.held.get(&1), Some(&vec![image.reference()]));
     assert_eq!(repository.generations().unwrap(), [1, 3]);
@@ -138,14 +134,14 @@ fn what_an_image_names_stays() {
 
     // Even where its generation is gone, its objects stay.
     fs::remove_file(repository.folder().join("generations/1.json")).unwrap();
-    repository.gc(&[store.clone()], Some(1), false).unwrap();
+    repository.gc(std::slice::from_ref(&store), Some(1), false).unwrap();
     let wanted = hpcvm::sharedlibs::Wanted::folder(first.folders[0].digest);
     assert_eq!(repository.check(&[wanted]), []);
 
     // Whatever cannot be told makes it stop.
     let list = image.path(LIBRARY_LIST_FILE);
     fs::rename(&list, image.path("away")).unwrap();
-    let error = repository.gc(&[store.clone()], None, false).unwrap_err();
+    let error = repository.gc(std::slice::from_ref(&store), None, false).unwrap_err();
     assert_eq!(error.code(), "HV2515", "{error}");
     fs::rename(image.path("away"), &list).unwrap();
     fs::remove_file(image.path("manifest.json")).unwrap();

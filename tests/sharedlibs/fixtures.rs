@@ -98,6 +98,8 @@ pub(crate) fn command(place: &Place, line: &[&str]) -> Command {
         .env_clear()
         .env("HOME", place.home.path())
         .env("HPCVM_LIBS", place.repository.folder())
+        // What killed writers leave there goes with the test.
+        .env("TMPDIR", place.home.path())
         .env("PATH", "/usr/bin:/bin");
     command
 }

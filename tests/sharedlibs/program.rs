@@ -1,6 +1,7 @@
 //! `hpcvm libs` from outside.
 
 use std::fs;
+use std::path::Path;
 
 use super::fixtures::{Place, command, compile, compiler, damage, deb, hpcvm, library};
 
@@ -56,11 +57,6 @@ fn errors_tell_what_to_do() {
         let (found, stdout, stderr) = hpcvm(&place, line);
         assert_eq!((found, stdout.as_str(), stderr), (code, "", expected), "{line:?}");
     }
-    let unnamed = command(&place, &["ls"]).env_remove("HPCVM_LIBS").output().unwrap();
-    assert_eq!(
-        String::from_utf8(unnamed.stderr).unwrap(),
-        "error[HV2516]: no shared library repository is named\n  help: name its folder with --libs or HPCVM_LIBS\n"
-    );
     fs::remove_file(place.repository.folder().join("repository.json")).unwrap();
     fs::write(
         place.repository.folder().join("repository.json"),
@@ -78,6 +74,24 @@ fn errors_tell_what_to_do() {
             )
         )
     );
+}
+
+#[test]
+fn the_repository_is_named_or_the_sites() {
+    let place = Place::new();
+    place.repository.provide(&[library("usr/lib/l", "abc")]).unwrap();
+    let list = || command(&place, &["ls"]).env_remove("HPCVM_LIBS").output().unwrap();
+    let site = place.home.path().join(".config/hpcvm/site.yaml");
+    if !Path::new("/etc/hpcvm/site.yaml").exists() {
+        let expected = "error[HV2516]: no shared library repository is named\n  help: name its folder with --libs or \
+                        HPCVM_LIBS, or as `libraries:` in /etc/hpcvm/site.yaml\n";
+        assert_eq!(String::from_utf8(list().stderr).unwrap(), expected);
+    }
+    fs::create_dir_all(site.parent().unwrap()).unwrap();
+    fs::write(&site, format!("libraries: {}\n", place.repository.folder().display())).unwrap();
+    let listed = list();
+    assert!(listed.status.success(), "{listed:?}");
+    assert!(String::from_utf8(listed.stdout).unwrap().contains("/usr/lib/l"));
 }
 
 #[test]

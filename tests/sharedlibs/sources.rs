@@ -161,6 +161,9 @@ fn single_libraries_stand_where_they_are_or_where_it_is_said() {
     assert_eq!(index.entries.len(), 2, "one object at two paths");
 }
 
+/// Whether an error is the one expected.
+type Check = fn(&LibraryError) -> bool;
+
 #[test]
 fn sources_without_anything_are_refused() {
     let place = Place::new();
@@ -168,7 +171,6 @@ fn sources_without_anything_are_refused() {
     fs::create_dir(home.join("empty")).unwrap();
     fs::write(home.join("text"), "neither package nor archive").unwrap();
     fs::write(home.join("cut.deb"), "!<arch>\ndebian-binary").unwrap();
-    type Check = fn(&LibraryError) -> bool;
     let cases: [(&str, &[&str], Check); 5] = [
         ("empty", &[], |error| matches!(error, LibraryError::Nothing { .. })),
         ("empty", &["usr/share/demo"], |error| {

@@ -10,13 +10,16 @@ use hpcvm::sharedlibs::Wanted;
 
 use super::fixtures::{Place, command, compile, compiler, hpcvm, library};
 
+/// Processes that add at once.
+const PROCESSES: usize = 6;
+/// What each of them adds, one after the other.
+const ADDITIONS: usize = 4;
+
 #[test]
 fn processes_that_add_at_once_all_get_in() {
     if !compiler() {
         return;
     }
-    const PROCESSES: usize = 6;
-    const ADDITIONS: usize = 4;
     let place = Place::new();
     let template = fs::read(compile(&place.home.path().join("t"), "-m32", "libdemo.so.1", "DEMO_1")).unwrap();
     let file = |process: usize, addition: usize| {
@@ -115,10 +118,11 @@ fn a_writer_killed_at_any_moment_leaves_nothing() {
     let place = Place::new();
     let repository = &place.repository;
     let template = fs::read(compile(&place.home.path().join("t"), "-m32", "libdemo.so.1", "DEMO_1")).unwrap();
-    let add = |tree: &PathBuf| {
-        let mut command: Command = command(&place, &["add", "--folder", "/usr/share/demo", tree.to_str().unwrap()]);
+    let other = |line: &[&str]| {
+        let mut command: Command = command(&place, line);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
+    let add = |tree: &PathBuf| other(&["add", "--folder", "/usr/share/demo", tree.to_str().unwrap()]);
     let first = tree(&place, &template, 0);
     let begun = Instant::now();
     assert!(add(&first).wait().unwrap().success());
@@ -127,7 +131,11 @@ fn a_writer_killed_at_any_moment_leaves_nothing() {
     let (mut killed, mut interrupted) = (0, 0);
     for number in 1..=25 {
         let tree = tree(&place, &template, number);
-        let mut writer = add(&tree);
+        let mut writer = match number % 5 {
+            3 => other(&["export"]),
+            4 => other(&["gc", "--keep-generations", "2"]),
+            _ => add(&tree),
+        };
         thread::sleep(chance.part_of(whole));
         writer.kill().unwrap();
         if !writer.wait().unwrap().success() {
