@@ -134,6 +134,7 @@ impl ColdStarts<'_> {
             // The pipe that is watched.
             console: "/dev/stdout".into(),
             ports: Vec::new(),
+            template: None,
         })?;
         Ok(Invocation::new(line.program)
             .args(line.arguments)

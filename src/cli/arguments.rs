@@ -6,7 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
 use super::{
-    CliError, Context, Exit, bench, build, check, completions, doctor, image, libs, man, run, scan, schema, test, log,
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, libs, man, run, scan, schema, template, test,
+    log,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
@@ -90,6 +91,8 @@ pub enum Verb {
     Run(Box<run::Args>),
     /// Prove an image valid by its recipe's own commands, each in a fresh VM
     Test(test::Args),
+    /// Look at what warm starts are copied from
+    Template(template::Args),
     /// Look at the images of the store
     Image(image::Args),
     /// Keep libraries and data that images link to in one shared place
@@ -123,6 +126,7 @@ impl Verb {
             Self::Build(args) => build::run(context, &args),
             Self::Run(args) => run::run(context, &args),
             Self::Test(args) => test::run(context, &args),
+            Self::Template(args) => template::run(context, &args),
             Self::Image(args) => image::run(context, args),
             Self::Libs(args) => libs::run(context, &args),
             Self::Bench(args) => bench::run(context, &args),

@@ -30,6 +30,7 @@ mod run_advice;
 mod run_libraries;
 mod run_request;
 mod run_scan;
+mod run_warm;
 mod scan;
 mod scan_graph;
 mod scan_image;
@@ -38,6 +39,7 @@ mod scan_report;
 mod schema;
 mod site;
 mod step;
+mod template;
 mod test;
 mod ui;
 

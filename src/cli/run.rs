@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXCPU};
 use signal_hook::iterator::Signals;
 
 use super::run_request::{self, Boot, NetworkKind};
-use super::{CliError, Context, Exit, accelerator, run_advice, run_libraries, run_scan};
+use super::{CliError, Context, Exit, accelerator, run_advice, run_libraries, run_scan, run_warm};
 use crate::diagnostic::Problem;
 use crate::guest::result_disk::Ending;
 use crate::launch::{self, BootImage, Interrupt, LaunchError, Outcome, Streams};
@@ -81,6 +81,8 @@ pub struct Args {
     /// How the guest starts: auto, direct, bios (q35 with AHCI) or bios-ide (440FX with IDE)
     #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
     pub(super) boot: Boot,
+    #[command(flatten)]
+    pub(super) warm: run_warm::WarmArgs,
     /// What executes the guest's instructions: auto, kvm or tcg
     #[arg(long, value_name = "KIND", default_value = "auto", hide_possible_values = true)]
     pub(super) accel: accelerator::Wanted,
@@ -126,6 +128,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let accelerator = accelerator::choose(context, args.accel, boot_image.architecture)?;
     let mut request = run_request::build(context, args, boot_image, &image.manifest.run, accelerator)?;
     run_libraries::attach(context, &image, &args.libraries, &mut request)?;
+    run_warm::attach(context, &image, &args.warm, &mut request)?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);

@@ -14,6 +14,7 @@
 #include "sys.h"
 #include "libraries.h"
 #include "interpreter.h"
+#include "disk.h"
 
 #define MAX_BODY (4u << 20)
 #define MAX_STRINGS 16384
@@ -34,6 +35,8 @@ static struct timespec64 clock_at_launch;
 static uint32_t input_offset;
 static int has_input, is_service;
 static const char *init_began; /* uptime at which the initial RAM disk's program began */
+static char *touches[64];
+static int touch_count;
 static long job_disk = -1, result_disk = -1, control = -1;
 static struct text control_line;
 
@@ -135,6 +138,7 @@ static long claim_disk(const char *name, void *unused)
         fd = sys(__NR_open, path.bytes, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return 0;
+    forget_if_restored(fd);
     long got = sys(__NR_read, fd, magic, sizeof magic);
     if (got == sizeof magic && job_disk < 0 && same_bytes(magic, JOB_MAGIC, 8))
         job_disk = fd;
@@ -208,18 +212,25 @@ static void take_record(uint16_t tag, char *bytes, uint32_t length)
     case TAG_NETWORK: if (length >= 16) network = (uint8_t *)bytes; break;
     case TAG_SCRATCH: scratch = string(bytes, length); break;
     case TAG_LIBRARIES: take_libraries(bytes, length); break;
+    case TAG_TOUCH: if (touch_count < 64) touches[touch_count++] = (char *)string(bytes, length); break;
     }
 }
 
-/* Finds both disks and reads the job; returns what is wrong, or 0. */
-static const char *read_job(void)
+/* Finds the job disk, and the result disk if it is there. */
+static const char *find_disks(void)
 {
-    struct job_header header;
     for (int waited = 0; !each_entry("/sys/block", claim_disk, 0) && job_disk < 0; waited += 10) {
         if (waited > 10000)
             return "no job disk";
         sleep_ms(10);
     }
+    return 0;
+}
+
+/* Reads what the job disk says; returns what is wrong, or 0. */
+static const char *read_job(void)
+{
+    struct job_header header;
     sys(__NR_lseek, job_disk, 0, SEEK_SET);
     if (sys(__NR_read, job_disk, &header, sizeof header) != sizeof header)
         return "the job disk cannot be read";
@@ -244,12 +255,13 @@ static const char *read_job(void)
         take_record(record.tag, body + at, record.length);
         at += record.length;
     }
-    return argument_count ? 0 : "the job has no command";
+    return argument_count || header.state == STATE_TEMPLATE ? 0 : "the job has no command";
 }
 
 /* ---- the guest's identity ---- */
 
 #define RNDADDENTROPY 0x40085203
+#define RNDRESEEDCRNG 0x5207
 #define SIOCSIFFLAGS 0x8914
 #define SIOCSIFADDR 0x8916
 #define SIOCSIFNETMASK 0x891c
@@ -266,6 +278,9 @@ static void add_entropy(void)
     entropy.bytes = (int32_t)n;
     memcpy(entropy.pool, seed, n);
     sys(__NR_ioctl, fd, RNDADDENTROPY, &entropy);
+    /* A generator that is ready takes what it was given minutes later; until then it would give the
+       same numbers to all guests that were restored from one template. */
+    sys(__NR_ioctl, fd, RNDRESEEDCRNG, 0);
     sys(__NR_close, fd);
     memset(&entropy, 0, sizeof entropy);
 }
@@ -391,7 +406,9 @@ static void take_identity(void)
         sys(NR_CLOCK_SETTIME, 0 /* CLOCK_REALTIME */, &clock_at_launch);
     sys(__NR_sethostname, hostname, length_of(hostname));
     add_entropy();
-    configure_network();
+    /* A template has brought the loopback interface up already. */
+    if (network || !restored)
+        configure_network();
     put_number(&rest, gid);
     put(&rest, ":hpcvm job:");
     put(&rest, home);
@@ -447,6 +464,7 @@ static long mount_if_scratch(const char *name, void *unused)
     long fd = sys(__NR_open, path.bytes, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return 0;
+    forget_if_restored(fd);
     /* ext4 superblock at 1024: magic at 0x38, label at 0x78 (kernel: Documentation/filesystems/ext4) */
     sys(__NR_lseek, fd, 1024 + 0x38, SEEK_SET);
     long got = sys(__NR_read, fd, &magic, 2);
@@ -629,9 +647,9 @@ static long start_job(struct failure *failed)
     standard_input.to = in[1];
     standard_output.from = out[0];
     standard_error.from = err[0];
-    sys(__NR_fcntl, in[1], 4 /* F_SETFL */, O_NONBLOCK);
-    sys(__NR_fcntl, out[0], 4, O_NONBLOCK);
-    sys(__NR_fcntl, err[0], 4, O_NONBLOCK);
+    sys(__NR_fcntl, in[1], F_SETFL, O_NONBLOCK);
+    sys(__NR_fcntl, out[0], F_SETFL, O_NONBLOCK);
+    sys(__NR_fcntl, err[0], F_SETFL, O_NONBLOCK);
     long got = sys(__NR_read, failure[0], failed, sizeof *failed);
     sys(__NR_close, failure[0]);
     if (got == sizeof *failed) {
@@ -714,7 +732,7 @@ static void pump_in(void)
 /* ---- orders from the host ---- */
 
 static long job;
-static int stop_asked, acknowledged;
+static int stop_asked, acknowledged, go;
 static uint64_t kill_at;
 
 static uint32_t decimal(const char *s)
@@ -742,6 +760,8 @@ static void obey(const char *order)
         standard_error.start = standard_error.end;
     } else if (starts_with(order, "ack")) {
         acknowledged = 1;
+    } else if (starts_with(order, "go")) {
+        go = 1;
     }
 }
 
@@ -943,6 +963,66 @@ __attribute__((noreturn)) static void refuse(const char *what, const char *name,
     finish("refused", 3, (uint32_t)-error, 0);
 }
 
+/*
+ * Takes what the host has said before the job starts. A restored guest waits for its word: a host
+ * that has given it up in the meantime starts the job elsewhere, and it must not run twice.
+ */
+static void take_early_orders(void)
+{
+    struct pollfd orders = {(int)control, POLLIN, 0};
+    int patience = restored ? -1 : 0;
+    while (sys(__NR_poll, &orders, 1, go || stop_asked ? 0 : patience) > 0) {
+        if (!(orders.revents & POLLIN))
+            power_off();
+        read_orders();
+    }
+}
+
+/* Runs a shell command whose words nobody needs, so that what it needs is in memory. */
+static void touch(const char *command)
+{
+    long child = sys(__NR_fork);
+    if (child == 0) {
+        char *const argv[] = {"/bin/sh", "-c", (char *)command, 0};
+        char *const envp[] = {"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/root", "LANG=C.UTF-8", 0};
+        uint64_t no_signals = 0;
+        long null = sys(__NR_open, "/dev/null", O_RDWR, 0);
+        sys(__NR_rt_sigprocmask, 2, &no_signals, 0, 8);
+        for (int fd = 0; fd < 3; fd++)
+            sys(__NR_dup2, null, fd);
+        sys(__NR_execve, argv[0], argv, envp);
+        sys(__NR_exit, 127);
+    }
+    if (child > 0)
+        sys(__NR_wait4, child, 0, 0, 0);
+}
+
+/*
+ * Gets ready to be saved, and returns in each guest that was restored from what was saved. Nothing
+ * of any job is in memory until then.
+ */
+static void serve_as_template(void)
+{
+    const char *problem = read_job();
+    if (problem)
+        refuse(problem, "", 0);
+    add_entropy();
+    configure_network();
+    for (int i = 0; i < touch_count; i++)
+        touch(touches[i]);
+    sys(__NR_sync);
+    tell_event("waiting", "");
+    while (is_template(job_disk))
+        sleep_ms(1);
+    restored = 1;
+    tell_event("resumed", "");
+    forget_if_restored(job_disk);
+    if (result_disk >= 0)
+        forget_if_restored(result_disk);
+    seed = 0;
+    seed_length = 0;
+}
+
 static void prepare(void)
 {
     long error = 0;
@@ -959,6 +1039,10 @@ static void prepare(void)
         put(&began, init_began);
     }
     tell_event("ready", began.bytes);
+    if ((problem = find_disks()))
+        refuse(problem, "", 0);
+    if (is_template(job_disk))
+        serve_as_template();
     if ((problem = read_job()))
         refuse(problem, "", 0);
     take_identity();
@@ -991,9 +1075,7 @@ __attribute__((noreturn, used)) static void start(long *stack)
     standard_input.from = open_port("hpcvm.stdin");
     standard_output.to = open_port("hpcvm.stdout");
     standard_error.to = open_port("hpcvm.stderr");
-    struct pollfd orders = {(int)control, POLLIN, 0};
-    if (sys(__NR_poll, &orders, 1, 0) > 0 && orders.revents & POLLIN)
-        read_orders();
+    take_early_orders();
     if (stop_asked)
         finish("stopped", 3, 0, 0);
     job = start_job(&failure);

@@ -15,7 +15,7 @@ use std::thread;
 use super::error::LaunchError;
 use super::memory;
 use super::request::{Interrupt, LaunchRequest, Streams};
-use super::session::launch;
+use super::launcher::launch;
 use crate::exec::Host;
 use crate::timing::{Phase, Timeline};
 use crate::units::Bytes;

@@ -1,0 +1,83 @@
+//! Whether and how a launch starts warm.
+
+use std::path::{Path, PathBuf};
+
+use super::{CliError, Context};
+use crate::image::StoredImage;
+use crate::launch::stage::find_cache;
+use crate::launch::template::{TemplateError, Templates};
+use crate::launch::{LaunchRequest, WarmStart};
+use crate::units::Bytes;
+
+/// What a node's templates may take on its disk unless told otherwise.
+const TEMPLATE_LIMIT: Bytes = Bytes::mebibytes(8 << 10);
+
+/// How a guest starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum StartKind {
+    /// From nothing
+    #[default]
+    Cold,
+    /// From a template, which is made first where there is none
+    Warm,
+    /// From a template where that is sooner
+    Auto,
+}
+
+/// What the command line says of warm starts.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct WarmArgs {
+    /// Start from nothing (cold), from a template that the first launch makes (warm), or auto
+    #[arg(long, value_name = "HOW", default_value = "cold", hide_possible_values = true)]
+    pub(super) start: StartKind,
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+}
+
+/// Where this machine's templates are.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct PlaceArgs {
+    /// Folder on this machine's own disk below which templates are kept [default: TMPDIR]
+    #[arg(long, value_name = "DIR", env = "HPCVM_NODE_CACHE", hide_env_values = true)]
+    pub(super) node_cache: Option<PathBuf>,
+    /// What templates may take there
+    #[arg(long, value_name = "SIZE", default_value = "8G")]
+    pub(super) template_limit: Option<Bytes>,
+}
+
+/// Makes `request` a warm start where it is to be one.
+pub(super) fn attach(
+    context: &Context,
+    image: &StoredImage,
+    args: &WarmArgs,
+    request: &mut LaunchRequest,
+) -> Result<(), CliError> {
+    if args.start == StartKind::Cold {
+        return Ok(());
+    }
+    let insist = args.start == StartKind::Warm;
+    match templates(context, &args.place) {
+        Ok(templates) => {
+            request.warm = Some(WarmStart {
+                templates,
+                image: image.digest,
+                touch: Vec::new(),
+                insist,
+            });
+            Ok(())
+        }
+        Err(error) if insist => Err(error.into()),
+        Err(error) => {
+            tracing::info!(%error, "there are no templates on this machine: a cold start");
+            Ok(())
+        }
+    }
+}
+
+/// The templates of this machine.
+pub(super) fn templates(context: &Context, args: &PlaceArgs) -> Result<Templates, TemplateError> {
+    let folder: &Path = args.node_cache.as_deref().unwrap_or(&context.places.scratch);
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let cache = find_cache(&context.places.cache.join("nodes"), &node, folder)?;
+    Templates::in_cache(&cache, Some(args.template_limit.unwrap_or(TEMPLATE_LIMIT)))
+}
