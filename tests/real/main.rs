@@ -16,3 +16,4 @@ mod linked;
 mod oracles;
 mod signals;
 mod users;
+mod warm;
