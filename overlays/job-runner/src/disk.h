@@ -10,6 +10,9 @@
 
 #define BLKFLSBUF 0x1261 /* linux/fs.h: forget what is cached of a block device */
 
+/* What is read past the page cache is a multiple of this long and at such an address. */
+#define BLOCK 4096u
+
 static int restored;
 
 static long read_at(long fd, void *bytes, size_t n, uint64_t at)
@@ -21,16 +24,23 @@ static long read_at(long fd, void *bytes, size_t n, uint64_t at)
 #endif
 }
 
-/* A sector as the device has it now, whatever the page cache remembers; whether it tells to wait for a job. */
+/* Reads whole blocks at the disk's start as the device has them now, whatever the page cache remembers. */
+static long read_direct(long disk, void *blocks, size_t n)
+{
+    sys(__NR_fcntl, disk, F_SETFL, O_DIRECT);
+    long got = read_at(disk, blocks, n, 0);
+    sys(__NR_fcntl, disk, F_SETFL, 0);
+    return got;
+}
+
+/* Whether the job disk tells to wait for another. */
 static int is_template(long disk)
 {
-    static uint8_t sector[512] __attribute__((aligned(4096)));
+    static uint8_t block[BLOCK] __attribute__((aligned(BLOCK)));
     struct job_header header;
-    sys(__NR_fcntl, disk, F_SETFL, O_DIRECT);
-    long got = read_at(disk, sector, sizeof sector, 0);
-    sys(__NR_fcntl, disk, F_SETFL, 0);
-    memcpy(&header, sector, sizeof header);
-    return got == sizeof sector && same_bytes(header.magic, JOB_MAGIC, 8) && header.state == STATE_TEMPLATE;
+    long got = read_direct(disk, block, sizeof block);
+    memcpy(&header, block, sizeof header);
+    return got == sizeof block && same_bytes(header.magic, JOB_MAGIC, 8) && header.state == STATE_TEMPLATE;
 }
 
 /* Costs nothing where nothing was restored. */

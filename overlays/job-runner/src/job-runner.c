@@ -21,7 +21,8 @@
 #define MAX_SHARES 32
 #define CHUNK 65536
 
-static char body[MAX_BODY + 1];
+/* The start of the job disk: its header, then the records. */
+static char body[MAX_BODY + 2 * BLOCK] __attribute__((aligned(BLOCK)));
 static char *arguments[MAX_STRINGS], *variables[MAX_STRINGS], *outputs[256];
 static int argument_count, variable_count, output_count;
 static struct { uint32_t read_only; const char *tag, *path; } shares[MAX_SHARES];
@@ -231,26 +232,23 @@ static const char *find_disks(void)
 static const char *read_job(void)
 {
     struct job_header header;
-    sys(__NR_lseek, job_disk, 0, SEEK_SET);
-    if (sys(__NR_read, job_disk, &header, sizeof header) != sizeof header)
+    if (read_direct(job_disk, body, BLOCK) != BLOCK)
         return "the job disk cannot be read";
+    memcpy(&header, body, sizeof header);
     if (header.version != FORMAT_VERSION)
         return "the job disk's version is not mine";
     if (header.body_length > MAX_BODY)
         return "the job description is too long";
-    for (uint32_t n = 0; n < header.body_length;) {
-        long got = sys(__NR_read, job_disk, body + n, header.body_length - n);
-        if (got <= 0)
-            return "the job description is cut short";
-        n += (uint32_t)got;
-    }
-    if (crc32_of((uint8_t *)body, header.body_length) != header.body_crc32)
+    uint32_t end = sizeof header + header.body_length;
+    if (end > BLOCK && read_direct(job_disk, body, (end + BLOCK - 1) & ~(BLOCK - 1)) < (long)end)
+        return "the job description is cut short";
+    if (crc32_of((uint8_t *)body + sizeof header, header.body_length) != header.body_crc32)
         return "the job description is damaged";
-    for (uint32_t at = 0; at + sizeof(struct record) <= header.body_length;) {
+    for (uint32_t at = sizeof header; at + sizeof(struct record) <= end;) {
         struct record record;
         memcpy(&record, body + at, sizeof record);
         at += sizeof record;
-        if (record.length > header.body_length - at)
+        if (record.length > end - at)
             return "a record of the job description is cut short";
         take_record(record.tag, body + at, record.length);
         at += record.length;
@@ -731,6 +729,16 @@ static void pump_in(void)
 
 /* ---- orders from the host ---- */
 
+/* Opens the ports of the job's streams, unless a template has done that already. */
+static void open_streams(void)
+{
+    if (standard_error.to >= 0)
+        return;
+    standard_input.from = open_port("hpcvm.stdin");
+    standard_output.to = open_port("hpcvm.stdout");
+    standard_error.to = open_port("hpcvm.stderr");
+}
+
 static long job;
 static int stop_asked, acknowledged, go;
 static uint64_t kill_at;
@@ -1008,6 +1016,7 @@ static void serve_as_template(void)
         refuse(problem, "", 0);
     add_entropy();
     configure_network();
+    open_streams();
     for (int i = 0; i < touch_count; i++)
         touch(touches[i]);
     sys(__NR_sync);
@@ -1016,9 +1025,6 @@ static void serve_as_template(void)
         sleep_ms(1);
     restored = 1;
     tell_event("resumed", "");
-    forget_if_restored(job_disk);
-    if (result_disk >= 0)
-        forget_if_restored(result_disk);
     seed = 0;
     seed_length = 0;
 }
@@ -1053,6 +1059,7 @@ static void prepare(void)
     if (scratch && each_entry("/sys/class/block", mount_if_scratch, 0) != 1)
         refuse("cannot mount the scratch disk at", scratch, 0);
     if (has_input) {
+        forget_if_restored(job_disk);
         static char *const argv[] = {"tar", "--extract", "--preserve-permissions", "--numeric-owner", "--directory=/", 0};
         int status = run_tar(argv, job_disk, input_offset, 1);
         if (status)
@@ -1071,10 +1078,9 @@ __attribute__((noreturn, used)) static void start(long *stack)
             init_began = *variable + 11;
     sys(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &child_mask, 0, 8);
     standard_input.to = standard_output.from = standard_error.from = -1;
+    standard_input.from = standard_output.to = standard_error.to = -1;
     prepare();
-    standard_input.from = open_port("hpcvm.stdin");
-    standard_output.to = open_port("hpcvm.stdout");
-    standard_error.to = open_port("hpcvm.stderr");
+    open_streams();
     take_early_orders();
     if (stop_asked)
         finish("stopped", 3, 0, 0);
