@@ -8,6 +8,7 @@ use crate::diagnostic::{Blame, Problem};
 use crate::exec::ExecError;
 use crate::hypervisor::qemu::UnspeakablePath;
 use crate::image::StoreError;
+use crate::launch::template::TemplateError;
 
 /// A benchmark cannot be run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum BenchError {
     /// The hypervisor cannot be told where a file is.
     #[error(transparent)]
     Path(#[from] UnspeakablePath),
+    /// There is no template to measure with.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// A program could not be started.
     #[error(transparent)]
     Program(#[from] ExecError),
@@ -78,6 +82,7 @@ impl Problem for BenchError {
             Self::Late { .. } => "HV1502",
             Self::Io { .. } => "HV1503",
             Self::Path(_) => "HV1504",
+            Self::Template(error) => error.code(),
             Self::Program(error) => error.code(),
         }
     }
@@ -88,6 +93,7 @@ impl Problem for BenchError {
             Self::Launch { .. } | Self::Late { .. } => Blame::Guest,
             Self::Io { .. } => Blame::Host,
             Self::Path(_) => Blame::User,
+            Self::Template(error) => error.blame(),
             Self::Program(error) => error.blame(),
         }
     }
@@ -111,6 +117,7 @@ impl Problem for BenchError {
             Self::Late { .. } => Some("run the command above by itself, on a quieter host".to_owned()),
             Self::Io { .. } => None,
             Self::Path(_) => Some("name another store with --store".to_owned()),
+            Self::Template(error) => error.help(),
             Self::Program(error) => error.help(),
         }
     }

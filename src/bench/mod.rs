@@ -14,5 +14,6 @@ pub mod report;
 pub mod statistics;
 pub mod subject;
 pub mod table;
+pub mod warm;
 
 pub use error::BenchError;

@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::ui::{ColourChoice, Wishes};
 use super::{
-    CliError, Context, Exit, bench, build, check, completions, doctor, image, libs, man, run, scan, schema, template, test,
-    log,
+    CliError, Context, Exit, bench, build, check, completions, doctor, image, libs, log, man, run, scan, schema,
+    template, test,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job

@@ -182,7 +182,7 @@ fn start(boot: Boot, direct: bool) -> Start {
     }
 }
 
-fn same_path(folder: &Path) -> Share {
+pub(super) fn same_path(folder: &Path) -> Share {
     Share {
         host: folder.to_owned(),
         guest: folder.to_owned(),

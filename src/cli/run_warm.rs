@@ -34,6 +34,16 @@ pub(super) struct WarmArgs {
     pub(super) place: PlaceArgs,
 }
 
+impl PlaceArgs {
+    /// Below `folder`.
+    pub(super) fn below(folder: &Path) -> Self {
+        Self {
+            node_cache: Some(folder.to_owned()),
+            template_limit: None,
+        }
+    }
+}
+
 /// Where this machine's templates are.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct PlaceArgs {
@@ -56,14 +66,9 @@ pub(super) fn attach(
         return Ok(());
     }
     let insist = args.start == StartKind::Warm;
-    match templates(context, &args.place) {
-        Ok(templates) => {
-            request.warm = Some(WarmStart {
-                templates,
-                image: image.digest,
-                touch: Vec::new(),
-                insist,
-            });
+    match start(context, image, &args.place, insist) {
+        Ok(warm) => {
+            request.warm = Some(warm);
             Ok(())
         }
         Err(error) if insist => Err(error.into()),
@@ -72,6 +77,21 @@ pub(super) fn attach(
             Ok(())
         }
     }
+}
+
+/// A warm start of `image`'s machines; `insist` as in [`WarmStart`].
+pub(super) fn start(
+    context: &Context,
+    image: &StoredImage,
+    place: &PlaceArgs,
+    insist: bool,
+) -> Result<WarmStart, TemplateError> {
+    Ok(WarmStart {
+        templates: templates(context, place)?,
+        image: image.digest,
+        touch: Vec::new(),
+        insist,
+    })
 }
 
 /// The templates of this machine.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::run_warm::{self, PlaceArgs};
 use super::{CliError, Context, Exit, accelerator, run, run_libraries, run_request};
 use crate::launch::template::{Kept, make};
-use crate::launch::{BootImage, LaunchError, Output, Share, WarmStart};
+use crate::launch::{BootImage, LaunchError, Output, Share};
 use crate::units::Bytes;
 
 /// Arguments of `hpcvm template`.
@@ -104,12 +104,7 @@ fn build(context: &Context, args: &BuildArgs) -> Result<Exit, CliError> {
         host: context.places.scratch.join("output"),
     }));
     run_libraries::attach(context, &image, &args.libraries, &mut request)?;
-    let warm = WarmStart {
-        templates: run_warm::templates(context, &args.place)?,
-        image: image.digest,
-        touch: Vec::new(),
-        insist: true,
-    };
+    let warm = run_warm::start(context, &image, &args.place, true)?;
     request.warm = Some(warm.clone());
     let made = make(&context.host, &request, &warm, interrupts).map_err(LaunchError::from)?;
     context.ui.note(if made { "made" } else { "it is there already" });
@@ -129,7 +124,9 @@ fn list(context: &Context, place: &PlaceArgs) -> Result<Exit, CliError> {
 /// One line each: the start of its name, the image, its size, whether it is in use, the last use.
 fn table(all: &[Kept]) -> String {
     let line = |kept: &Kept| {
-        let used = i64::try_from(kept.used).ok().and_then(|used| Timestamp::from_second(used).ok());
+        let used = i64::try_from(kept.used)
+            .ok()
+            .and_then(|used| Timestamp::from_second(used).ok());
         let used = used.map_or_else(String::new, |used| used.to_string());
         let state = if kept.in_use { "in use" } else { "idle" };
         let (key, size) = (kept.key.short(), Bytes(kept.bytes).to_string());

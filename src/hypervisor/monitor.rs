@@ -39,9 +39,9 @@ pub enum MonitorError {
 /// before QEMU has started.
 pub fn restore_orders(file: &Path) -> Result<String, UnspeakablePath> {
     let orders = [
-        order("qmp_capabilities", json!({})),
+        order("qmp_capabilities", &json!({})),
         ignore_shared_memory(),
-        order("migrate-incoming", json!({"uri": uri(file)?})),
+        order("migrate-incoming", &json!({"uri": uri(file)?})),
     ];
     Ok(orders.map(|order| format!("{order}\n")).concat())
 }
@@ -59,7 +59,7 @@ impl Monitor {
         let mut monitor = Self {
             reader: BufReader::new(socket),
         };
-        monitor.tell("begin", &order("qmp_capabilities", json!({})))?;
+        monitor.tell("begin", &order("qmp_capabilities", &json!({})))?;
         Ok(monitor)
     }
 
@@ -67,10 +67,10 @@ impl Monitor {
     /// from then on.
     pub fn save(&mut self, file: &Path) -> Result<(), MonitorError> {
         self.tell("save", &ignore_shared_memory())?;
-        self.tell("save", &order("migrate", json!({"uri": uri(file)?})))?;
+        self.tell("save", &order("migrate", &json!({"uri": uri(file)?})))?;
         let began = Instant::now();
         loop {
-            let state = self.tell("save", &order("query-migrate", json!({})))?;
+            let state = self.tell("save", &order("query-migrate", &json!({})))?;
             match state["status"].as_str().unwrap_or_default() {
                 "completed" => return Ok(()),
                 "failed" | "cancelled" => {
@@ -85,7 +85,7 @@ impl Monitor {
 
     /// Ends QEMU.
     pub fn quit(&mut self) -> Result<(), MonitorError> {
-        self.tell("quit", &order("quit", json!({}))).map(drop)
+        self.tell("quit", &order("quit", &json!({}))).map(drop)
     }
 
     /// Sends an order and waits for its answer; events in between are passed over.
@@ -108,14 +108,14 @@ impl Monitor {
     }
 }
 
-fn order(name: &str, arguments: Value) -> Value {
+fn order(name: &str, arguments: &Value) -> Value {
     json!({"execute": name, "arguments": arguments})
 }
 
 /// Memory in a file that both sides know is not copied.
 fn ignore_shared_memory() -> Value {
     let capability = json!({"capability": "x-ignore-shared", "state": true});
-    order("migrate-set-capabilities", json!({"capabilities": [capability]}))
+    order("migrate-set-capabilities", &json!({"capabilities": [capability]}))
 }
 
 fn uri(file: &Path) -> Result<String, UnspeakablePath> {

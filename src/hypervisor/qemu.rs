@@ -183,7 +183,9 @@ fn template_arguments(template: &TemplateUse, machine: &Machine, line: &mut Line
         TemplateRole::Restored => "share=off,readonly=on,rom=off",
     };
     let size = machine.memory.as_mebibytes();
-    let mut memory = OsString::from(format!("memory-backend-file,id=ram,size={size}M,{use_of_file},mem-path="));
+    let mut memory = OsString::from(format!(
+        "memory-backend-file,id=ram,size={size}M,{use_of_file},mem-path="
+    ));
     memory.push(escaped(template.memory.as_os_str()));
     line.option("-object", memory);
     line.words(["-device", "vmgenid,guid=auto"]);

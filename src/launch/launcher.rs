@@ -93,7 +93,7 @@ impl Attempts<'_> {
             self.timeline.mark(Phase::RestoreFailed);
             tracing::warn!("the machine could not be restored from its template: it is started cold");
             if let Some(warm) = &self.request.warm {
-                warm.templates.discard(template);
+                warm.templates.discard(&template);
             }
         }
         let machine = self.machine.clone();

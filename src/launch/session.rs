@@ -163,9 +163,15 @@ impl<'a> Session<'a> {
         let reader = self.listener.clone();
         let outputs = [
             pump_output(Channel::Stdout, stdout, streams.stdout, self.tell.clone(), |_| {}),
-            pump_output(Channel::Stderr, stderr, streams.stderr, self.tell.clone(), move |bytes| {
-                reader.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
-            }),
+            pump_output(
+                Channel::Stderr,
+                stderr,
+                streams.stderr,
+                self.tell.clone(),
+                move |bytes| {
+                    reader.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+                },
+            ),
         ];
         self.streams_open += outputs.into_iter().map(u8::from).sum::<u8>();
     }

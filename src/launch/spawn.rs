@@ -46,9 +46,7 @@ pub(super) fn spawn(host: &Host, machine: &Machine, log: &Path, orders: Option<&
 }
 
 fn socket_pairs(count: usize) -> io::Result<(Vec<UnixStream>, Vec<OwnedFd>)> {
-    let pairs = (0..count)
-        .map(|_| UnixStream::pair())
-        .collect::<Result<Vec<_>, _>>()?;
+    let pairs = (0..count).map(|_| UnixStream::pair()).collect::<Result<Vec<_>, _>>()?;
     let ends = pairs.into_iter().map(|(ours, theirs)| (ours, OwnedFd::from(theirs)));
     Ok(ends.unzip())
 }

@@ -30,7 +30,11 @@ fn node() -> Node {
 
 impl Node {
     fn options<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        self.options.iter().map(String::as_str).chain(more.iter().copied()).collect()
+        self.options
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+            .collect()
     }
 
     fn run(&self, more: &[&str], script: &str) -> Told {
@@ -51,7 +55,10 @@ impl Node {
     #[track_caller]
     fn starts_warm(&self, more: &[&str], script: &str) -> Told {
         let (told, phases) = self.phases(more, script);
-        assert!(phases.contains("restored") && !phases.contains("guest-ready"), "{phases:?}");
+        assert!(
+            phases.contains("restored") && !phases.contains("guest-ready"),
+            "{phases:?}"
+        );
         told
     }
 
@@ -68,15 +75,25 @@ fn a_restored_machine_is_a_filter_like_any_other() {
     let (told, phases) = node.phases(&[], "echo out; echo err >&2; exit 3");
     assert_eq!((told.code(), told.out().as_str()), (3, "out\n"), "{}", told.err());
     assert_eq!(told.err(), "err\n");
-    assert!(phases.contains("template-made") && phases.contains("restored"), "{phases:?}");
+    assert!(
+        phases.contains("template-made") && phases.contains("restored"),
+        "{phases:?}"
+    );
     let told = node.starts_warm(&[], "kill -9 $$");
     assert_eq!(told.code(), 137, "{}", told.err());
-    let mut input: Vec<u8> = (0..10_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut input: Vec<u8> = (0..10_000_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     input.extend_from_slice(b"end");
     let options = node.options(&[]);
     let told = node.place.run_with_input(MINIMAL, &options, "cat", input.clone());
     told.success();
-    assert!(told.stdout == input, "{} of {} bytes came back", told.stdout.len(), input.len());
+    assert!(
+        told.stdout == input,
+        "{} of {} bytes came back",
+        told.stdout.len(),
+        input.len()
+    );
     assert_eq!(node.run(&[], "no-such-command").code(), 127);
     node.place.nothing_left();
     assert_eq!(node.templates().len(), 1);
@@ -93,7 +110,12 @@ fn shares_inputs_outputs_and_scratch_come_after_the_restore() {
     for round in 0..2 {
         let options = ["--share", &share, "--input", "in", "--output", "out:brought"];
         let told = node.starts_warm(&options, &format!("{script}; rm -r out"));
-        assert!(told.out().starts_with("input\nshared\n"), "{round}: {} {}", told.out(), told.err());
+        assert!(
+            told.out().starts_with("input\nshared\n"),
+            "{round}: {} {}",
+            told.out(),
+            told.err()
+        );
         let told = node.starts_warm(&options, &format!("{script} 2>/dev/null; exit 0"));
         told.success();
         assert_eq!(fs::read_to_string(node.place.work("brought/file")).unwrap(), "result\n");
@@ -164,7 +186,8 @@ fn clones_differ_and_know_the_time() {
 /// What fails must cost no job.
 #[test]
 fn a_damaged_template_is_replaced_by_a_cold_start() {
-    let harms: [(&str, fn(&Path)); 3] = [
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm); 3] = [
         ("the state is cut", |folder| {
             let state = fs::read(folder.join("state")).unwrap();
             rewrite(folder, "state", &state[..state.len() / 2]);
@@ -194,7 +217,10 @@ fn a_damaged_template_is_replaced_by_a_cold_start() {
         let began = Instant::now();
         let (told, phases) = node.phases(&[], "cat; echo done");
         assert_eq!(told.success(), "done\n", "{what}");
-        assert!(phases.contains("restore-failed") && phases.contains("guest-ready"), "{what}: {phases:?}");
+        assert!(
+            phases.contains("restore-failed") && phases.contains("guest-ready"),
+            "{what}: {phases:?}"
+        );
         assert!(told.err().contains("it is started cold"), "{what}: {}", told.err());
         assert!(began.elapsed() < Duration::from_mins(2), "{what}");
         assert!(node.templates().is_empty(), "{what}");
@@ -212,11 +238,12 @@ fn rewrite(folder: &Path, name: &str, bytes: &[u8]) {
     let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
     content["state-length"] = bytes.len().into();
     content["state-crc32"] = crc32fast::hash(bytes).into();
-    fs::write(&record, content.to_string()).or_else(|_| {
-        fs::remove_file(&record)?;
-        fs::write(&record, content.to_string())
-    })
-    .unwrap();
+    fs::write(&record, content.to_string())
+        .or_else(|_| {
+            fs::remove_file(&record)?;
+            fs::write(&record, content.to_string())
+        })
+        .unwrap();
 }
 
 fn seal(file: &File) {
@@ -240,7 +267,13 @@ fn a_hypervisor_that_hangs_in_the_restore_is_given_up() {
     let report = node.place.work("report.json");
     let options = node.options(&["--report", report.to_str().unwrap()]);
     let mut command = node.place.run_command(MINIMAL, &options, "echo done");
-    let told = finish({ command.env("PATH", path); command }, Vec::new());
+    let told = finish(
+        {
+            command.env("PATH", path);
+            command
+        },
+        Vec::new(),
+    );
     assert_eq!(told.success(), "done\n");
     let report: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
     let at = |phase: &str| {

@@ -64,13 +64,13 @@ fn shape(request: &LaunchRequest) -> Result<Vec<std::ffi::OsString>, TemplateErr
     let anywhere = Path::new(ANYWHERE);
     let mut machine = prepare::machine(request, anywhere)?;
     for share in &mut machine.shares {
-        share.folder = anywhere.to_owned();
+        anywhere.clone_into(&mut share.folder);
         share.read_only = false;
     }
     for disk in &mut machine.disks {
-        disk.file = anywhere.to_owned();
+        anywhere.clone_into(&mut disk.file);
     }
-    machine.console = anywhere.to_owned();
+    anywhere.clone_into(&mut machine.console);
     machine.template = Some(template_use(&machine, anywhere, TemplateRole::Restored));
     let line = qemu::command_line(&machine).map_err(crate::launch::LaunchError::from)?;
     Ok(line.arguments)

@@ -4,12 +4,14 @@
 //! the rest of its state beside it. It is saved before it is told of any job. `docs/warm-start.md`
 //! says what a copy has of its own.
 
+mod bare;
 mod build;
 mod error;
 mod key;
 mod store;
 mod watchdog;
 
+pub use bare::BareRestore;
 pub use build::make;
 pub use error::TemplateError;
 pub use store::{Kept, Template, Templates};

@@ -158,7 +158,9 @@ impl Templates {
             if [MEMORY, STATE, RECORD].iter().any(|name| path.ends_with(name)) {
                 seal(&path).map_err(keep)?;
             } else {
-                fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)).map_err(keep)?;
+                fs::remove_dir_all(&path)
+                    .or_else(|_| fs::remove_file(&path))
+                    .map_err(keep)?;
             }
         }
         durable::sync_folder(made).map_err(keep)?;
@@ -186,7 +188,7 @@ impl Templates {
     }
 
     /// Removes a template that could not be restored. Machines that run from it keep what they have of it.
-    pub(in crate::launch) fn discard(&self, template: Template) {
+    pub(in crate::launch) fn discard(&self, template: &Template) {
         self.note_failure(template.key);
         if let Err(error) = self.remove(template.key) {
             tracing::warn!(%error, "a template that failed is still there");
@@ -207,7 +209,9 @@ impl Templates {
             Some(Kept {
                 key,
                 image: read_record(&entry.path()).map_or_else(String::new, |record| record.image),
-                bytes: files.filter_map(|file| Some(file.metadata().ok()?.blocks() * 512)).sum(),
+                bytes: files
+                    .filter_map(|file| Some(file.metadata().ok()?.blocks() * 512))
+                    .sum(),
                 used: used.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
                 in_use: lock.try_lock().is_err(),
             })

@@ -58,7 +58,12 @@ fn what_was_touched_is_no_template() {
     let harms: [fn(&Path); 4] = [
         |folder| {
             fs::set_permissions(folder.join(STATE), fs::Permissions::from_mode(0o600)).unwrap();
-            File::options().write(true).open(folder.join(STATE)).unwrap().set_len(2).unwrap();
+            File::options()
+                .write(true)
+                .open(folder.join(STATE))
+                .unwrap()
+                .set_len(2)
+                .unwrap();
         },
         |folder| {
             fs::remove_file(folder.join(STATE)).unwrap();
@@ -67,7 +72,12 @@ fn what_was_touched_is_no_template() {
         },
         |folder| {
             fs::set_permissions(folder.join(MEMORY), fs::Permissions::from_mode(0o600)).unwrap();
-            File::options().write(true).open(folder.join(MEMORY)).unwrap().set_len(9).unwrap();
+            File::options()
+                .write(true)
+                .open(folder.join(MEMORY))
+                .unwrap()
+                .set_len(9)
+                .unwrap();
         },
         |folder| fs::remove_file(folder.join(RECORD)).unwrap(),
     ];
@@ -129,6 +139,9 @@ fn templates_are_removed_by_the_start_of_their_names() {
 #[test]
 fn a_template_that_cannot_fit_is_not_begun() {
     let ground = ground(None);
-    assert!(matches!(ground.templates.workshop(u64::MAX), Err(TemplateError::Full { .. })));
+    assert!(matches!(
+        ground.templates.workshop(u64::MAX),
+        Err(TemplateError::Full { .. })
+    ));
     assert_eq!(ground.litter(), 0);
 }
