@@ -41,6 +41,7 @@ mod site;
 mod step;
 mod template;
 mod test;
+mod test_clones;
 mod ui;
 
 pub use arguments::{Arguments, Global, Verb, command};

@@ -312,3 +312,32 @@ fn templates_are_listed_and_removed_and_nobody_else_s() {
     told.fails(120, "HV4601");
     node.place.nothing_left();
 }
+
+#[test]
+fn eight_clones_differ_where_they_must() {
+    let node = node();
+    let cache = node.place.path("node");
+    let line = format!("test {MINIMAL} --clones 8 --node-cache {}", cache.display());
+    let said = node.place.line(&line).success();
+    assert_eq!(said.matches("ok      ").count(), 5, "{said}");
+    assert!(said.contains("urandom: 8 different in 8 machines"), "{said}");
+    node.place.nothing_left();
+}
+
+/// While one makes the template, the others do not wait for it.
+#[test]
+fn launches_at_once_are_warm_or_cold_and_all_succeed() {
+    let node = node();
+    let options = ["--start", "auto", node.options[2].as_str(), node.options[3].as_str()];
+    let children: Vec<_> = (0..3)
+        .map(|number| {
+            let mut command = node.place.run_command(MINIMAL, &options, &format!("echo {number}"));
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for (number, child) in children.into_iter().enumerate() {
+        assert_eq!(end_of(child, Vec::new()).success(), format!("{number}\n"));
+    }
+    assert_eq!(node.templates().len(), 1);
+    node.place.nothing_left();
+}
