@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::harness::{Place, Told, end_of, finish, signal, wait_until};
+use super::harness::{Place, Told, end_of, finish, root_or_skip, signal, wait_until};
 use super::images::{MINIMAL, minimal};
 
 /// A place with [`MINIMAL`] and a node of its own.
@@ -180,6 +180,19 @@ fn clones_differ_and_know_the_time() {
     }
     let different: BTreeSet<_> = random.iter().collect();
     assert_eq!((random.len(), different.len()), (16, 16), "{random:?}");
+    node.place.nothing_left();
+}
+
+#[test]
+fn the_kernel_knows_that_it_is_a_copy() {
+    if !root_or_skip("the_kernel_knows_that_it_is_a_copy") {
+        return;
+    }
+    let node = node();
+    let script = "timeout 1 cat /dev/kmsg | grep -c 'crng reseeded due to virtual machine fork'";
+    for _ in 0..2 {
+        assert_eq!(node.run(&[], script).success(), "1\n");
+    }
     node.place.nothing_left();
 }
 
