@@ -36,6 +36,7 @@ const PROGRAMS: &[Program] = &[
 /// A program that runs under the guest's kernel.
 const fn linux_program(name: &'static str, source: &'static str, flags: &'static [&'static str]) -> Program {
     let also = &[
+        "overlays/job-runner/src/disk.h",
         "overlays/job-runner/src/interpreter.h",
         "overlays/job-runner/src/job.h",
         "overlays/job-runner/src/libraries.h",

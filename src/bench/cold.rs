@@ -1,6 +1,6 @@
 //! Cold starts: from nothing to the first line of a job's output.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::image::{KERNEL_FILE, StoredImage};
 use crate::units::Bytes;
 
 /// What the job prints.
-const JOB_LINE: &str = "hpcvm-bench";
+pub const JOB_LINE: &str = "hpcvm-bench";
 /// What [`initrd::floor`] prints.
 const FLOOR_LINE: &str = "floor";
 /// The floor takes a second or two; a host that needs more than this is no place to measure.
 const FLOOR_LIMIT: Duration = Duration::from_mins(2);
 /// A baseline takes most of a minute on a quiet host.
-const RUN_LIMIT: Duration = Duration::from_mins(15);
+pub(super) const RUN_LIMIT: Duration = Duration::from_mins(15);
 
 /// What is launched, how often, and with what.
 #[derive(Clone, Debug)]
@@ -57,20 +57,7 @@ impl ColdStarts<'_> {
         mut report_to: impl FnMut(&Report, &Launch) -> Result<(), E>,
     ) -> Result<Report, E> {
         let floor = self.floor_initrd()?;
-        let architecture = self.image.manifest.architecture;
-        let launched = |image: &&StoredImage| Launched {
-            name: image.manifest.name.clone(),
-            digest: image.digest,
-        };
-        let mut report = Report {
-            machine: Facts::gather(host, architecture, self.accelerator).map_err(BenchError::from)?,
-            images: [Some(self.image), self.baseline]
-                .iter()
-                .flatten()
-                .map(launched)
-                .collect(),
-            launches: Vec::new(),
-        };
+        let mut report = self.empty_report(host, "cold")?;
         for turn in self.turns() {
             let load = machine::load();
             let measured = self.launch(host, turn.1, &floor)?;
@@ -81,29 +68,63 @@ impl ColdStarts<'_> {
         Ok(report)
     }
 
+    /// A report of nothing yet.
+    pub(super) fn empty_report(&self, host: &Host, experiment: &'static str) -> Result<Report, BenchError> {
+        let launched = |image: &&StoredImage| Launched {
+            name: image.manifest.name.clone(),
+            digest: image.digest,
+        };
+        let images = [Some(self.image), self.baseline];
+        Ok(Report {
+            experiment,
+            machine: Facts::gather(host, self.image.manifest.architecture, self.accelerator)?,
+            images: images.iter().flatten().map(launched).collect(),
+            launches: Vec::new(),
+        })
+    }
+
+    /// Launches of the baseline that there can be.
+    pub(super) fn baseline_turns(&self) -> u32 {
+        self.baseline.map_or(0, |_| self.baseline_runs)
+    }
+
     fn turns(&self) -> Vec<Turn> {
-        turns(self.runs, if self.baseline.is_some() { self.baseline_runs } else { 0 })
+        turns(&Subject::COLD, self.runs, self.baseline_turns())
     }
 
     fn launch(&self, host: &Host, subject: Subject, floor: &Path) -> Result<Measured, BenchError> {
-        let job = |image: &StoredImage, boot: &str| {
-            let invocation = self.job(image, boot);
-            measure(host, &invocation, JOB_LINE, RUN_LIMIT)
-        };
-        match (subject, self.baseline) {
-            (Subject::Floor, _) => measure(host, &self.floor(floor)?, FLOOR_LINE, FLOOR_LIMIT),
-            (Subject::Direct, _) => job(self.image, "direct"),
-            (Subject::Bios, _) => job(self.image, "bios"),
-            // The board and disk controller of a VM that nobody prepared, as the paper's was.
-            (Subject::Baseline, baseline) => job(baseline.unwrap_or(self.image), "bios-ide"),
+        match subject {
+            Subject::Floor => measure(host, &self.floor(floor)?, FLOOR_LINE, FLOOR_LIMIT),
+            _ => self.launch_job(host, subject),
         }
+    }
+
+    pub(super) fn launch_job(&self, host: &Host, subject: Subject) -> Result<Measured, BenchError> {
+        let (image, boot) = match subject {
+            Subject::Bios => (self.image, "bios"),
+            // The board and disk controller of a VM that nobody prepared, as the paper's was.
+            Subject::Baseline => (self.baseline.unwrap_or(self.image), "bios-ide"),
+            _ => (self.image, "direct"),
+        };
+        measure(host, &self.job(image, boot), JOB_LINE, RUN_LIMIT)
     }
 
     /// A job as a user runs it, its working directory shared.
     fn job(&self, image: &StoredImage, boot: &str) -> Invocation {
+        self.job_with(image, ["--boot", boot])
+    }
+
+    /// The same with other options of `hpcvm run`.
+    pub(super) fn job_with(
+        &self,
+        image: &StoredImage,
+        options: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Invocation {
         Invocation::new(self.program)
             .args(self.options)
-            .args(["--quiet", "run", "--boot", boot, "--accel", self.accelerator.qemu()])
+            .args(["--quiet", "run"])
+            .args(options)
+            .args(["--accel", self.accelerator.qemu()])
             .arg(&image.folder)
             .args(["--", "echo", JOB_LINE])
             .env("TMPDIR", self.folder)
@@ -134,6 +155,7 @@ impl ColdStarts<'_> {
             // The pipe that is watched.
             console: "/dev/stdout".into(),
             ports: Vec::new(),
+            template: None,
         })?;
         Ok(Invocation::new(line.program)
             .args(line.arguments)
@@ -150,7 +172,7 @@ impl ColdStarts<'_> {
     }
 }
 
-fn launch((round, subject): Turn, measured: &Measured, load: Option<f64>) -> Launch {
+pub(super) fn launch((round, subject): Turn, measured: &Measured, load: Option<f64>) -> Launch {
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
     Launch {
         round,

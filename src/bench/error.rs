@@ -9,6 +9,7 @@ use crate::durable::WriteError;
 use crate::exec::ExecError;
 use crate::hypervisor::qemu::UnspeakablePath;
 use crate::image::StoreError;
+use crate::launch::template::TemplateError;
 
 /// A benchmark cannot be run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,9 @@ pub enum BenchError {
     /// The hypervisor cannot be told where a file is.
     #[error(transparent)]
     Path(#[from] UnspeakablePath),
+    /// There is no template to measure with.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// A program could not be started.
     #[error(transparent)]
     Program(#[from] ExecError),
@@ -99,6 +103,7 @@ impl Problem for BenchError {
             Self::OtherResults { .. } => "HV1505",
             Self::Scenarios { .. } => "HV1506",
             Self::Write(error) => error.code(),
+            Self::Template(error) => error.code(),
             Self::Program(error) => error.code(),
         }
     }
@@ -110,6 +115,7 @@ impl Problem for BenchError {
             Self::Io { .. } => Blame::Host,
             Self::Path(_) | Self::OtherResults { .. } => Blame::User,
             Self::Write(error) => error.blame(),
+            Self::Template(error) => error.blame(),
             Self::Program(error) => error.blame(),
         }
     }
@@ -138,6 +144,7 @@ impl Problem for BenchError {
                 "start the same command again: what was measured is kept, and only what failed is launched".to_owned(),
             ),
             Self::Write(error) => error.help(),
+            Self::Template(error) => error.help(),
             Self::Program(error) => error.help(),
         }
     }

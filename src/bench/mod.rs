@@ -16,5 +16,6 @@ pub mod results;
 pub mod statistics;
 pub mod subject;
 pub mod table;
+pub mod warm;
 
 pub use error::BenchError;

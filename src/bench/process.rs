@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -32,11 +33,22 @@ pub struct Measured {
 ///
 /// Nothing else that this process started may end meanwhile: its processor time would count.
 pub fn measure(host: &Host, invocation: &Invocation, line: &str, limit: Duration) -> Result<Measured, BenchError> {
+    measure_with(host, invocation, &[], line, limit)
+}
+
+/// The same for a process that inherits `descriptors` (see [`Host::spawn_tethered`]).
+pub fn measure_with(
+    host: &Host,
+    invocation: &Invocation,
+    descriptors: &[OwnedFd],
+    line: &str,
+    limit: Duration,
+) -> Result<Measured, BenchError> {
     let (ours, theirs) = io::pipe().map_err(BenchError::io("a pipe"))?;
-    let output = File::from(std::os::fd::OwnedFd::from(theirs));
+    let output = File::from(OwnedFd::from(theirs));
     let cpu_before = cpu_of_ended_children();
     let begun = Instant::now();
-    let child = host.spawn_tethered(invocation, &output, &[])?;
+    let child = host.spawn_tethered(invocation, &output, descriptors)?;
     // Now only the child holds the pipe: it is at its end when the child is.
     drop(output);
     let mut watch = Watch {

@@ -1,4 +1,4 @@
-//! What a cold-start benchmark has found so far: every launch, and the figures of them.
+//! What a benchmark of starts has found so far: every launch, and the figures of them.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -72,6 +72,8 @@ pub struct Ratio {
 /// Everything found.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// Which benchmark it is.
+    pub experiment: &'static str,
     /// On what.
     pub machine: Facts,
     /// The image, then the baseline where there is one.
@@ -144,7 +146,7 @@ impl Report {
     pub fn json(&self) -> Value {
         json!({
             "bench": 1,
-            "experiment": "cold",
+            "experiment": self.experiment,
             "hpcvm": env!("CARGO_PKG_VERSION"),
             "machine": self.machine,
             "images": self.images,
@@ -172,6 +174,7 @@ pub(super) mod tests {
             load: Some(0.25),
         };
         Report {
+            experiment: "cold",
             machine: Facts {
                 processor: "A processor".to_owned(),
                 cores: 2,

@@ -11,6 +11,10 @@ pub enum Subject {
     /// The image's kernel with a program that says one line and powers off, started by QEMU
     /// without hpcvm: no guest can be quicker with this kernel.
     Floor,
+    /// A job in a VM restored from a template by QEMU without hpcvm: no warm start can be quicker.
+    RestoreFloor,
+    /// A job in a VM of the image, restored from a template.
+    Warm,
     /// A job in a VM of the image, whose kernel QEMU loads.
     Direct,
     /// A job in a VM of the image, started by its BIOS and boot loader.
@@ -20,14 +24,29 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// All, in the order they are launched.
-    pub const ALL: [Self; 4] = [Self::Floor, Self::Direct, Self::Bios, Self::Baseline];
+    /// All, in the order of tables.
+    pub const ALL: [Self; 6] = [
+        Self::Floor,
+        Self::RestoreFloor,
+        Self::Warm,
+        Self::Direct,
+        Self::Bios,
+        Self::Baseline,
+    ];
+
+    /// Those of a benchmark of cold starts, in the order they are launched.
+    pub const COLD: [Self; 4] = [Self::Floor, Self::Direct, Self::Bios, Self::Baseline];
+
+    /// Those of a benchmark of warm starts, in the order they are launched.
+    pub const WARM: [Self; 4] = [Self::RestoreFloor, Self::Warm, Self::Direct, Self::Baseline];
 
     /// Its name in tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
+            Self::RestoreFloor => "restore-floor",
+            Self::Warm => "warm",
             Self::Direct => "direct",
             Self::Bios => "bios",
             Self::Baseline => "baseline",
@@ -60,7 +79,7 @@ pub struct Comparison {
 }
 
 /// What is compared.
-pub const COMPARISONS: [Comparison; 3] = [
+pub const COMPARISONS: [Comparison; 6] = [
     Comparison {
         above: Subject::Direct,
         below: Subject::Floor,
@@ -76,22 +95,37 @@ pub const COMPARISONS: [Comparison; 3] = [
         below: Subject::Direct,
         target: "at least 18",
     },
+    Comparison {
+        above: Subject::Warm,
+        below: Subject::RestoreFloor,
+        target: "at most 1.2",
+    },
+    Comparison {
+        above: Subject::Direct,
+        below: Subject::Warm,
+        target: "at least 7",
+    },
+    Comparison {
+        above: Subject::Baseline,
+        below: Subject::Warm,
+        target: "at least 170",
+    },
 ];
 
 /// One launch to be made: its round (0 warms up and does not count) and what is launched.
 pub type Turn = (u32, Subject);
 
-/// The launches in order: one of each in every round, so that what else the host does meets all
+/// The launches of `subjects` in order: one of each in every round, so that what else the host does meets all
 /// alike; the baseline only in the first `baseline_runs` rounds that count.
 #[must_use]
-pub fn turns(runs: u32, baseline_runs: u32) -> Vec<Turn> {
+pub fn turns(subjects: &[Subject], runs: u32, baseline_runs: u32) -> Vec<Turn> {
     let takes_part = |round: u32, subject: Subject| match (round, subject) {
         (0, subject) => subject.warms_up(),
         (round, Subject::Baseline) => round <= baseline_runs,
         (round, _) => round <= runs,
     };
     (0..=runs.max(baseline_runs))
-        .flat_map(|round| Subject::ALL.map(|subject| (round, subject)))
+        .flat_map(|round| subjects.iter().map(move |&subject| (round, subject)))
         .filter(|&(round, subject)| takes_part(round, subject))
         .collect()
 }
@@ -101,7 +135,7 @@ mod tests {
     use super::*;
 
     fn written(runs: u32, baseline_runs: u32) -> String {
-        let turns = turns(runs, baseline_runs);
+        let turns = turns(&Subject::COLD, runs, baseline_runs);
         let word = |(round, subject): &Turn| format!("{round}{}", &subject.name()[..2]);
         turns.iter().map(word).collect::<Vec<_>>().join(" ")
     }

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use super::ui::{ColourChoice, Wishes};
 use super::{
     CliError, Context, Exit, bench, build, check, completions, doctor, image, job_request, kill, launch, libs,
-    local_queue, log, man, ps, run, scan, schema, submit, test, wrapper,
+    local_queue, log, man, ps, run, scan, schema, submit, template, test, wrapper,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
@@ -103,6 +103,8 @@ pub enum Verb {
     LocalQueue(local_queue::Args),
     /// Prove an image valid by its recipe's own commands, each in a fresh VM
     Test(test::Args),
+    /// Look at what warm starts are copied from
+    Template(template::Args),
     /// Look at the images of the store
     Image(image::Args),
     /// Keep libraries and data that images link to in one shared place
@@ -142,6 +144,7 @@ impl Verb {
             Self::Launch(args) => launch::run(context, &args),
             Self::LocalQueue(args) => local_queue::run(context, &args),
             Self::Test(args) => test::run(context, &args),
+            Self::Template(args) => template::run(context, &args),
             Self::Image(args) => image::run(context, args),
             Self::Libs(args) => libs::run(context, &args),
             Self::Bench(args) => bench::run(context, &args),

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::bench_launch::LaunchArgs;
-use super::{CliError, Context, Exit, Steps, accelerator, bench_launch};
-use crate::bench::cold::ColdStarts;
+use super::{CliError, Context, Exit, Steps, accelerator, bench_launch, run_request, run_warm};
+use crate::bench::cold::{ColdStarts, JOB_LINE};
 use crate::bench::report::{Launch, Report};
+use crate::bench::warm::WarmStarts;
 use crate::bench::{BenchError, table};
 use crate::durable;
 use crate::image::StoredImage;
+use crate::launch::BootImage;
 use crate::progress::Progress;
 
 /// Arguments of `hpcvm bench`.
@@ -28,7 +30,9 @@ enum What {
         after_long_help = "Launches follow each other in turn, so that what else the host does meets all alike. \
                            Figures are printed and not judged: docs/benchmarks.md says how to read them."
     )]
-    Cold(ColdArgs),
+    Cold(StartArgs),
+    /// Measure warm starts: a bare restore of the same files, an image warm and cold, and an image nothing was done for
+    Warm(StartArgs),
     /// Measure launches through a scheduler: images x VMs in a slot x jobs at once
     #[command(
         after_long_help = "Writes launches.jsonl, launches.csv, figure.json and figure.svg after every launch. The same \
@@ -37,9 +41,9 @@ enum What {
     Launch(LaunchArgs),
 }
 
-/// Arguments of `hpcvm bench cold`.
+/// Arguments of `hpcvm bench cold` and `hpcvm bench warm`.
 #[derive(Debug, clap::Args)]
-struct ColdArgs {
+struct StartArgs {
     /// Launches of each that count, after one that does not
     #[arg(short = 'n', long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
@@ -63,12 +67,13 @@ struct ColdArgs {
 /// Measures.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     match &args.what {
-        What::Cold(args) => cold(context, args),
+        What::Cold(args) => starts(context, args, false),
+        What::Warm(args) => starts(context, args, true),
         What::Launch(args) => bench_launch::run(context, args),
     }
 }
 
-fn cold(context: &Context, args: &ColdArgs) -> Result<Exit, CliError> {
+fn starts(context: &Context, args: &StartArgs, is_warm: bool) -> Result<Exit, CliError> {
     let image = find(context, &args.image, false)?;
     let baseline = (args.baseline_runs > 0)
         .then(|| find(context, &args.baseline, true))
@@ -89,11 +94,20 @@ fn cold(context: &Context, args: &ColdArgs) -> Result<Exit, CliError> {
         folder: folder.path(),
     };
     let steps = Steps::new(&context.ui);
-    steps.step("cold", &format!("{} launches of each, after one to warm up", args.runs));
-    let report = cold.run(&context.host, |report, launch| -> Result<(), CliError> {
-        steps.step("cold", &told(launch));
+    let name = if is_warm { "warm" } else { "cold" };
+    steps.step(
+        name,
+        &format!("{} launches of each, after one that does not count", args.runs),
+    );
+    let each = |report: &Report, launch: &Launch| -> Result<(), CliError> {
+        steps.step(name, &told(launch));
         keep(args, report)
-    })?;
+    };
+    let report = if is_warm {
+        run_warm_starts(context, cold, each)?
+    } else {
+        cold.run(&context.host, each)?
+    };
     steps.finish();
     if context.ui.json() {
         context.ui.print_json(&report.json())?;
@@ -101,6 +115,31 @@ fn cold(context: &Context, args: &ColdArgs) -> Result<Exit, CliError> {
         context.ui.print(table::render(&report))?;
     }
     Ok(Exit::Done)
+}
+
+/// Warm starts with templates of the benchmark's own, in its folder.
+fn run_warm_starts(
+    context: &Context,
+    cold: ColdStarts<'_>,
+    each: impl FnMut(&Report, &Launch) -> Result<(), CliError>,
+) -> Result<Report, CliError> {
+    let node = cold.folder.join("node");
+    durable::create_private_folder(&node)?;
+    let (image, defaults) = (cold.image, &cold.image.manifest.run);
+    let command = vec!["echo".into(), JOB_LINE.into()];
+    let mut request = run_request::plain(context, BootImage::from(image), defaults, cold.accelerator, command);
+    request.shares.push(run_request::same_path(cold.folder));
+    request.job.folder = Some(cold.folder.to_owned());
+    let warm = run_warm::start(context, image, &run_warm::PlaceArgs::below(&node), true)?;
+    request.warm = Some(warm.clone());
+    let options = ["--start", "warm", "--node-cache"].map(OsString::from);
+    let starts = WarmStarts {
+        options: options.into_iter().chain([node.into()]).collect(),
+        request: &request,
+        warm: &warm,
+        cold,
+    };
+    starts.run(&context.host, each)
 }
 
 pub(super) fn find(context: &Context, name: &str, is_baseline: bool) -> Result<StoredImage, BenchError> {
@@ -133,7 +172,7 @@ fn told(launch: &Launch) -> String {
 }
 
 /// What is found so far outlives a launch that fails later.
-fn keep(args: &ColdArgs, report: &Report) -> Result<(), CliError> {
+fn keep(args: &StartArgs, report: &Report) -> Result<(), CliError> {
     if let Some(path) = &args.output {
         durable::write(path, format!("{:#}\n", report.json()).as_bytes())?;
     }

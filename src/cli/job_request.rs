@@ -14,7 +14,7 @@ use crate::launch::slot::SlotStatus;
 use crate::launch::{BootImage, Input, LaunchRequest};
 use crate::scheduler::{
     self, AcceleratorKind, Client, Given, ImageReference, JobFile, JobScript, JobText, Kind, Plausibility,
-    SchedulerError, Stage, Submission, Tasks, VmSpec, Wish, Wrapper,
+    SchedulerError, Stage, Submission, Tasks, VmSpec, Warmth, Wish, Wrapper,
 };
 use crate::timing::sender::Destination;
 use crate::units::Bytes;
@@ -154,6 +154,7 @@ pub(super) struct JobPlan {
     stage: Stage,
     node_scratch: PathBuf,
     node_cache_limit: Option<Bytes>,
+    warmth: Warmth,
     slot_status: SlotStatus,
     folder: PathBuf,
 }
@@ -236,6 +237,7 @@ pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobP
         stage: args.stage,
         node_scratch: args.node_cache.clone(),
         node_cache_limit: args.node_cache_limit,
+        warmth: args.options.start,
         slot_status: if args.any_success {
             SlotStatus::AnySuccess
         } else {
@@ -395,7 +397,10 @@ impl JobPlan {
             node_cache_limit: self.node_cache_limit,
             slot_status: self.slot_status,
             timing: self.timing.clone(),
-            vm: VmSpec::of(&request, self.accelerator),
+            vm: VmSpec {
+                warmth: self.warmth,
+                ..VmSpec::of(&request, self.accelerator)
+            },
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::slot_log::SlotLog;
-use super::{CliError, Context, Exit, accelerator, run, slot_signals};
+use super::{CliError, Context, Exit, accelerator, run, run_warm, slot_signals};
 use crate::diagnostic::{Blame, Problem};
 use crate::durable::WriteError;
 use crate::exec::{Invocation, Runner};
@@ -154,6 +154,8 @@ impl Launcher<'_> {
             };
             request.libraries = Libraries::find(image, &places, by, request.start)?;
         }
+        let place = run_warm::PlaceArgs::below(&self.job.node_scratch.path());
+        run_warm::attach(self.context, image, self.job.vm.warmth, &place, &mut request)?;
         (0..self.job.vms_per_slot)
             .map(|index| {
                 let mut timeline = self.log.timeline(begun, index);

@@ -11,11 +11,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXCPU};
 use signal_hook::iterator::Signals;
 
 use super::run_request::{self, Boot, NetworkKind};
-use super::{CliError, Context, Exit, accelerator, run_advice, run_libraries, run_scan};
+use super::{CliError, Context, Exit, accelerator, run_advice, run_libraries, run_scan, run_warm};
 use crate::diagnostic::Problem;
 use crate::guest::result_disk::Ending;
 use crate::launch::{self, BootImage, Interrupt, LaunchError, Outcome, Streams};
 use crate::remedy::Remedy;
+use crate::scheduler::Warmth;
 use crate::timing::{Phase, Timeline};
 use crate::units::Bytes;
 
@@ -35,6 +36,8 @@ pub struct Args {
     pub(super) command: Vec<OsString>,
     #[command(flatten)]
     pub(super) options: JobOptions,
+    #[command(flatten)]
+    pub(super) templates: run_warm::PlaceArgs,
     /// Print the hypervisor's command line and start nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -93,6 +96,9 @@ pub(super) struct JobOptions {
     /// How the guest starts: auto, direct, bios (q35 with AHCI) or bios-ide (440FX with IDE)
     #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
     pub(super) boot: Boot,
+    /// Start from nothing (cold), from a template that the first launch makes (warm), or auto
+    #[arg(long, value_name = "HOW", default_value = "cold", hide_possible_values = true)]
+    pub(super) start: Warmth,
     /// What executes the guest's instructions: auto, kvm or tcg
     #[arg(long, value_name = "KIND", default_value = "auto", hide_possible_values = true)]
     pub(super) accel: accelerator::Wanted,
@@ -136,6 +142,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         accelerator,
     )?;
     run_libraries::attach(context, &image, &args.options.libraries, &mut request)?;
+    run_warm::attach(context, &image, args.options.start, &args.templates, &mut request)?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);

@@ -38,6 +38,15 @@ pub(super) enum NetworkKind {
     User,
 }
 
+impl From<NetworkKind> for Network {
+    fn from(kind: NetworkKind) -> Self {
+        match kind {
+            NetworkKind::None => Self::None,
+            NetworkKind::User => Self::User,
+        }
+    }
+}
+
 /// An argument that cannot be meant.
 #[derive(Debug, thiserror::Error)]
 enum ArgumentError {
@@ -90,6 +99,7 @@ pub(super) fn plain(
     let identity = identity(defaults);
     LaunchRequest {
         start: start(Boot::Auto, image.direct),
+        warm: None,
         accelerator,
         memory: crate::units::Bytes(defaults.memory),
         cpus: defaults.cpus,
@@ -154,10 +164,7 @@ pub(super) fn build(
     request.memory = args.memory.unwrap_or(request.memory);
     request.cpus = args.cpus.unwrap_or(request.cpus);
     request.scratch = args.scratch;
-    request.network = match args.net {
-        NetworkKind::None => Network::None,
-        NetworkKind::User => Network::User,
-    };
+    request.network = args.net.into();
     request.limits.boot = args.boot_timeout.unwrap_or(request.limits.boot);
     request.limits.job = args.timeout;
     request.limits.grace = args.grace;
@@ -176,7 +183,7 @@ fn start(boot: Boot, direct: bool) -> Start {
     }
 }
 
-fn same_path(folder: &Path) -> Share {
+pub(super) fn same_path(folder: &Path) -> Share {
     Share {
         host: folder.to_owned(),
         guest: folder.to_owned(),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{CliError, Context, Exit, accelerator, run, run_libraries, run_request};
+use super::{CliError, Context, Exit, accelerator, run, run_libraries, run_request, run_warm, test_clones};
 use crate::guest::result_disk::Ending;
 use crate::image::manifest::Validation;
 use crate::launch::{self, BootImage, LaunchRequest, Streams};
@@ -22,6 +22,11 @@ pub struct Args {
     image: String,
     #[command(flatten)]
     libraries: run_libraries::LibraryArgs,
+    /// Instead, start this many machines warm and compare what must not be alike in them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    clones: Option<u32>,
+    #[command(flatten)]
+    place: run_warm::PlaceArgs,
 }
 
 /// What came of one validation.
@@ -43,6 +48,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let image = context.store().find(&args.image)?;
     image.check_lengths()?;
     let accelerator = accelerator::choose(context, accelerator::Wanted::Auto, image.manifest.architecture)?;
+    if let Some(count) = args.clones {
+        let defaults = &image.manifest.run;
+        let mut request = run_request::plain(context, BootImage::from(&image), defaults, accelerator, Vec::new());
+        run_libraries::attach(context, &image, &args.libraries, &mut request)?;
+        return test_clones::run(context, &image, &args.place, request, count);
+    }
     let mut verdicts = Vec::new();
     for validation in &image.manifest.validation {
         let mut request = run_request::plain(
@@ -122,10 +133,10 @@ fn line(verdict: &Verdict, validation: &Validation) -> String {
 
 /// Keeps what is written to it, up to a limit.
 #[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Kept(Arc<Mutex<Vec<u8>>>);
 
 impl Kept {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().expect("no writer panics")).into_owned()
     }
 }

@@ -15,6 +15,16 @@ pub enum Report {
         /// When the initial RAM disk's program began, where hpcvm's own started the guest.
         init: Option<Duration>,
     },
+    /// The guest is ready to be saved as a template: `waiting UPTIME`.
+    Waiting {
+        /// When, in the guest's time.
+        uptime: Duration,
+    },
+    /// The guest was restored from a template and has seen its job: `resumed UPTIME`.
+    Resumed {
+        /// When, in the time of the guest, which goes on from the template's.
+        uptime: Duration,
+    },
     /// The job's program was started: `started UPTIME`.
     Started {
         /// When, in the guest's time.
@@ -90,6 +100,8 @@ impl Report {
         let mut next = || numbers.next().flatten();
         let uptime = Duration::from_nanos(next()?);
         let (step, ending): (Step, fn(u64) -> Option<Ending>) = match word {
+            "waiting" => return Some(Self::Waiting { uptime }),
+            "resumed" => return Some(Self::Resumed { uptime }),
             "started" => return Some(Self::Started { uptime }),
             "exit" => (Step::Ran, |value| Some(Ending::Exited(u8::try_from(value).ok()?))),
             "signal" => (Step::Ran, |value| Some(Ending::Killed(u8::try_from(value).ok()?))),
@@ -134,6 +146,8 @@ pub enum Order {
     CloseStderr,
     /// All output has arrived: power off.
     Acknowledge,
+    /// The job may start: what a restored guest waits for.
+    Go,
 }
 
 impl Order {
@@ -145,6 +159,7 @@ impl Order {
             Self::CloseStdout => "closed 1\n".to_owned(),
             Self::CloseStderr => "closed 2\n".to_owned(),
             Self::Acknowledge => "ack\n".to_owned(),
+            Self::Go => "go\n".to_owned(),
         }
     }
 }
@@ -167,6 +182,8 @@ mod tests {
             Report::parse("ready 1448887524 init 950"),
             Ok(Report::Ready { uptime, init })
         );
+        assert_eq!(Report::parse("waiting 1448887524"), Ok(Report::Waiting { uptime }));
+        assert_eq!(Report::parse("resumed 1448887524"), Ok(Report::Resumed { uptime }));
         let result = ResultHeader {
             ending: Ending::Exited(7),
             outputs: 0,

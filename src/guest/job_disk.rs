@@ -152,10 +152,13 @@ pub enum JobDiskError {
     Malformed(&'static str),
 }
 
-mod tag {
+/// The disk's last header number: it holds a job.
+pub(super) const STATE_JOB: u32 = 0;
+
+pub(super) mod tag {
     pub(super) const CLOCK: u16 = 1;
     pub(super) const HOSTNAME: u16 = 2;
-    pub(super) const SEED: u16 = 3;
+    pub(in crate::guest) const SEED: u16 = 3;
     pub(super) const UID: u16 = 4;
     pub(super) const GID: u16 = 5;
     pub(super) const GROUP: u16 = 6;
@@ -171,6 +174,7 @@ mod tag {
     pub(super) const NETWORK: u16 = 17;
     pub(super) const SCRATCH: u16 = 19;
     pub(super) const LIBRARIES: u16 = 20;
+    pub(in crate::guest) const TOUCH: u16 = 21;
 }
 
 /// The repository is a folder of the host.
@@ -188,18 +192,7 @@ impl JobDescription {
         let mut body = Body::default();
         self.encode_machine(&mut body)?;
         self.encode_job(&mut body)?;
-        let body = body.0;
-        if body.len() > MAX_BODY {
-            return Err(JobDiskError::TooLong(body.len()));
-        }
-        let length = u32::try_from(body.len()).expect("bodies are shorter than MAX_BODY");
-        let mut disk = Vec::with_capacity(HEADER_LENGTH + body.len());
-        disk.extend_from_slice(MAGIC);
-        for number in [VERSION, length, crc32fast::hash(&body), 0] {
-            disk.extend_from_slice(&number.to_le_bytes());
-        }
-        disk.extend(body);
-        Ok(disk)
+        body.on_disk(STATE_JOB)
     }
 
     /// The guest keeps records in arrays of these lengths (`job-runner.c`).
@@ -288,6 +281,9 @@ impl JobDescription {
         if number(8) != VERSION {
             return Err(malformed("unknown version"));
         }
+        if number(20) != STATE_JOB {
+            return Err(malformed("a template's"));
+        }
         let body = rest.get(..number(12) as usize).ok_or(malformed("body cut short"))?;
         if crc32fast::hash(body) != number(16) {
             return Err(malformed("damaged body"));
@@ -341,10 +337,26 @@ impl JobDescription {
 
 /// Records, one after the other.
 #[derive(Default)]
-struct Body(Vec<u8>);
+pub(super) struct Body(Vec<u8>);
 
 impl Body {
-    fn record(&mut self, tag: u16, parts: &[&[u8]]) {
+    /// With the header before it.
+    pub(super) fn on_disk(self, state: u32) -> Result<Vec<u8>, JobDiskError> {
+        let body = self.0;
+        if body.len() > MAX_BODY {
+            return Err(JobDiskError::TooLong(body.len()));
+        }
+        let length = u32::try_from(body.len()).expect("bodies are shorter than MAX_BODY");
+        let mut disk = Vec::with_capacity(HEADER_LENGTH + body.len());
+        disk.extend_from_slice(MAGIC);
+        for number in [VERSION, length, crc32fast::hash(&body), state] {
+            disk.extend_from_slice(&number.to_le_bytes());
+        }
+        disk.extend(body);
+        Ok(disk)
+    }
+
+    pub(super) fn record(&mut self, tag: u16, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         self.0.extend_from_slice(&tag.to_le_bytes());
         self.0.extend_from_slice(&[0; 2]);
@@ -360,7 +372,7 @@ impl Body {
         self.record(tag, &[&number.to_le_bytes()]);
     }
 
-    fn string(&mut self, tag: u16, string: &OsStr) -> Result<(), JobDiskError> {
+    pub(super) fn string(&mut self, tag: u16, string: &OsStr) -> Result<(), JobDiskError> {
         self.record(tag, &[&terminated(string)?]);
         Ok(())
     }

@@ -14,5 +14,6 @@ pub mod kernel_package;
 pub mod modules;
 pub mod programs;
 pub mod result_disk;
+pub mod template_disk;
 mod vmlinux;
 pub mod wrap;

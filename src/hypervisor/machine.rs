@@ -30,6 +30,30 @@ pub struct Machine {
     pub console: PathBuf,
     /// Names of the virtio-serial ports, in order; each is joined to an inherited socket.
     pub ports: Vec<Port>,
+    /// What it has to do with a template: saved as one, or restored from one.
+    pub template: Option<TemplateUse>,
+}
+
+/// How a machine is saved as a template or restored from one. Both have a generation identifier,
+/// which differs from machine to machine and by which the guest's kernel knows that it is a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateUse {
+    /// The file that is the guest's memory.
+    pub memory: PathBuf,
+    /// Which of the two.
+    pub role: TemplateRole,
+    /// The number of the inherited socket, in the hypervisor's process, over which it takes orders.
+    pub monitor: i32,
+}
+
+/// Saved as a template, or restored from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplateRole {
+    /// The guest writes to the memory file.
+    Saved,
+    /// The memory file is only read: what the guest writes is its own. The machine waits for an
+    /// order that names the rest of its state.
+    Restored,
 }
 
 /// How a machine starts.

@@ -2,5 +2,6 @@
 
 pub mod accelerator;
 pub mod machine;
+pub mod monitor;
 mod probe_rom;
 pub mod qemu;

@@ -10,7 +10,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::accelerator::Accelerator;
-use super::machine::{Boot, Bus, Chipset, CommandLine, Disk, DiskFormat, HostShare, Machine, Network, Port};
+use super::machine::{
+    Boot, Bus, Chipset, CommandLine, Disk, DiskFormat, HostShare, Machine, Network, Port, TemplateRole, TemplateUse,
+};
 
 /// A path cannot be given to QEMU.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +35,9 @@ pub fn command_line(machine: &Machine) -> Result<CommandLine, UnspeakablePath> {
     }
     network_arguments(machine.network, &mut line);
     console_arguments(&machine.console, &mut line);
+    if let Some(template) = &machine.template {
+        template_arguments(template, machine, &mut line);
+    }
     Ok(CommandLine {
         program: machine.architecture.qemu_system().to_owned(),
         arguments: line.0,
@@ -70,20 +75,27 @@ fn machine_arguments(machine: &Machine, line: &mut Line) {
         Boot::Direct { .. } | Boot::Bios(Chipset::Pc) => "pc",
     };
     let accelerator = machine.accelerator.qemu();
+    let memory = if machine.template.is_some() {
+        ",memory-backend=ram"
+    } else {
+        ""
+    };
     line.option(
         "-machine",
-        format!("{board},accel={accelerator},usb=off,vmport=off,smm=off,dump-guest-core=off"),
+        format!("{board},accel={accelerator},usb=off,vmport=off,smm=off,dump-guest-core=off{memory}"),
     );
     if machine.accelerator == Accelerator::Kvm {
         line.words(["-cpu", "host"]);
     }
     line.option("-m", format!("{}M", machine.memory.as_mebibytes()));
     line.option("-smp", machine.cpus.to_string());
+    let is_restored = matches!(&machine.template, Some(template) if template.role == TemplateRole::Restored);
     if let Boot::Direct {
         kernel,
         initrd,
         command_line,
     } = &machine.boot
+        && !is_restored
     {
         line.option("-kernel", kernel.as_os_str());
         line.option("-initrd", initrd.as_os_str());
@@ -163,6 +175,27 @@ fn console_arguments(console: &Path, line: &mut Line) {
     line.words(["-serial", "chardev:console"]);
 }
 
+/// `rom=off` because the guest writes to its memory although nobody writes to the file
+/// (qemu-system(1), `-object memory-backend-file`).
+fn template_arguments(template: &TemplateUse, machine: &Machine, line: &mut Line) {
+    let use_of_file = match template.role {
+        TemplateRole::Saved => "share=on",
+        TemplateRole::Restored => "share=off,readonly=on,rom=off",
+    };
+    let size = machine.memory.as_mebibytes();
+    let mut memory = OsString::from(format!(
+        "memory-backend-file,id=ram,size={size}M,{use_of_file},mem-path="
+    ));
+    memory.push(escaped(template.memory.as_os_str()));
+    line.option("-object", memory);
+    line.words(["-device", "vmgenid,guid=auto"]);
+    line.option("-chardev", format!("socket,id=monitor,fd={}", template.monitor));
+    line.words(["-mon", "chardev=monitor,mode=control"]);
+    if template.role == TemplateRole::Restored {
+        line.words(["-incoming", "defer"]);
+    }
+}
+
 /// A value inside a comma-separated option: a comma is written twice (qemu-system(1)).
 fn escaped(value: &OsStr) -> OsString {
     let bytes = value
@@ -207,6 +240,7 @@ mod tests {
                 name: "hpcvm.control".into(),
                 descriptor: 10,
             }],
+            template: None,
         }
     }
 
@@ -278,6 +312,40 @@ mod tests {
          -chardev file,id=console,path=/tmp/c,,d
          -serial chardev:console
         "#);
+    }
+
+    #[test]
+    fn a_template_s_machine_and_its_copies_differ_in_the_use_of_memory_only() {
+        let with = |role| Machine {
+            template: Some(TemplateUse {
+                memory: "/n/a,b/ram".into(),
+                role,
+                monitor: 14,
+            }),
+            ..machine()
+        };
+        let plain = rendered(&machine());
+        let added = |role| {
+            let lines = rendered(&with(role));
+            let new: Vec<&str> = lines.lines().filter(|line| !plain.contains(line)).collect();
+            new.join("\n")
+        };
+        insta::assert_snapshot!(added(TemplateRole::Saved), @"
+        -machine pc,accel=tcg,usb=off,vmport=off,smm=off,dump-guest-core=off,memory-backend=ram
+        -object memory-backend-file,id=ram,size=256M,share=on,mem-path=/n/a,,b/ram
+        -device vmgenid,guid=auto
+        -chardev socket,id=monitor,fd=14
+        -mon chardev=monitor,mode=control
+        ");
+        insta::assert_snapshot!(added(TemplateRole::Restored), @"
+        -machine pc,accel=tcg,usb=off,vmport=off,smm=off,dump-guest-core=off,memory-backend=ram
+        -object memory-backend-file,id=ram,size=256M,share=off,readonly=on,rom=off,mem-path=/n/a,,b/ram
+        -device vmgenid,guid=auto
+        -chardev socket,id=monitor,fd=14
+        -mon chardev=monitor,mode=control
+        -incoming defer
+        ");
+        assert!(!rendered(&with(TemplateRole::Restored)).contains("-kernel"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::template::TemplateError;
 use crate::diagnostic::{Blame, Problem};
 use crate::exec::ExecError;
 use crate::guest::job_disk::JobDiskError;
@@ -145,6 +146,9 @@ pub enum LaunchError {
         /// Bytes that arrived.
         arrived: u64,
     },
+    /// There is no template for a warm start that was insisted on.
+    #[error(transparent)]
+    Template(Box<TemplateError>),
     /// Outputs could not be brought back.
     #[error("cannot bring back {}: {reason}", path.display())]
     Collect {
@@ -189,6 +193,7 @@ impl Problem for LaunchError {
             Self::TimeLimit(_) => "HV4203",
             Self::LostOutput { .. } => "HV4301",
             Self::Collect { .. } => "HV4302",
+            Self::Template(error) => error.code(),
         }
     }
 
@@ -201,6 +206,7 @@ impl Problem for LaunchError {
             Self::Scratch { .. } | Self::Memory { .. } | Self::MemoryOfAll { .. } | Self::Exec(_) | Self::Path(_) => {
                 Blame::Host
             }
+            Self::Template(error) => error.blame(),
             Self::TimeLimit(_) => Blame::Timeout,
             Self::Interrupted(_)
             | Self::Killed(_)
@@ -215,6 +221,7 @@ impl Problem for LaunchError {
     fn help(&self) -> Option<String> {
         let help = match self {
             Self::Exec(error) => return error.help(),
+            Self::Template(error) => return error.help(),
             Self::Scratch { .. } => "set TMPDIR to a folder of this machine with space, which you may write to",
             Self::Memory { .. } => "ask for less with --memory, or run it where there is more",
             Self::MemoryOfAll { .. } => "ask for less with --memory, or for fewer VMs in a slot",

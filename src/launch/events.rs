@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::thread;
 
 use super::request::Interrupt;
@@ -47,16 +47,6 @@ pub(super) fn listen(control: &UnixStream, tell: Sender<Message>) {
             }
         }
         let _ = tell.send(Message::StreamEnded);
-    });
-}
-
-pub(super) fn forward(interrupts: Receiver<Interrupt>, tell: Sender<Message>) {
-    thread::spawn(move || {
-        for interrupt in interrupts {
-            if tell.send(Message::Interrupted(interrupt)).is_err() {
-                return;
-            }
-        }
     });
 }
 

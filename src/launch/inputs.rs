@@ -44,6 +44,19 @@ pub(super) fn write_archive(
     })
 }
 
+/// No tar of the file or folder `host` is longer: each entry has a header and, where its name is long, a second
+/// with its name. What cannot be read is counted as nothing, and found when it is written.
+pub(super) fn most_bytes(host: &Path) -> u64 {
+    const BLOCK: u64 = 512;
+    const HEADERS: u64 = 24 * BLOCK;
+    let entries = WalkDir::new(host).into_iter().flatten();
+    let length = |entry: walkdir::DirEntry| {
+        let found = entry.metadata().ok().filter(std::fs::Metadata::is_file);
+        HEADERS + found.map_or(0, |found| found.len().next_multiple_of(BLOCK))
+    };
+    entries.map(length).sum()
+}
+
 /// Adds the folders that a relative guest path implies, so that they are the job's and not root's.
 fn append_parents(
     builder: &mut Builder<&mut File>,

@@ -11,6 +11,9 @@ pub(super) struct Logs {
     pub(super) console: PathBuf,
 }
 
+/// Lines of a log that an error shows.
+pub(super) const LINES_SHOWN: usize = 12;
+
 /// What a Linux kernel says first when it gives up; the registers and calls after it push it out of sight.
 const PANIC: &str = "Kernel panic";
 
@@ -35,4 +38,17 @@ pub(super) fn last_lines(path: &Path, count: usize) -> String {
     let (before, last) = lines.split_at(lines.len().saturating_sub(count));
     let panic = before.iter().rfind(|line| line.contains(PANIC));
     panic.into_iter().chain(last).copied().collect::<Vec<_>>().join("\n")
+}
+
+/// The hypervisor's own words where it has any, and the end of the guest's console.
+pub(super) fn words(logs: &Logs) -> String {
+    let parts = [
+        last_lines(&logs.hypervisor, LINES_SHOWN),
+        last_lines(&logs.console, LINES_SHOWN),
+    ];
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -17,7 +17,7 @@ use crate::exec::{FIRST_DESCRIPTOR, Invocation, Runner};
 use crate::guest::job_disk::{
     InputArchive, JobDescription, LibraryMount, LibrarySource, NetworkSettings, SharedFolder,
 };
-use crate::guest::result_disk;
+use crate::guest::{result_disk, template_disk};
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Boot, Bus, Disk, DiskFormat, HostShare, Machine, Network, Port};
 use crate::hypervisor::qemu;
@@ -27,6 +27,11 @@ use crate::units::{GIB, MIB};
 
 /// The guest's virtio-serial ports, in the order of the sockets behind them.
 pub(super) const PORTS: [&str; 4] = ["hpcvm.control", "hpcvm.stdin", "hpcvm.stdout", "hpcvm.stderr"];
+/// An empty folder beside a template's disks: nobody's files.
+pub(super) const NOTHING_SHARED: &str = "nothing";
+/// A job disk that may be put in the place of a template's is at least this long: a guest does not
+/// notice that a disk has grown.
+const LEAST_JOB_DISK: u64 = GIB;
 /// The input archive begins here on the job disk; descriptions are shorter.
 const INPUT_OFFSET: u64 = 8 * MIB;
 /// A result disk for outputs is this long; only what is written takes space.
@@ -97,6 +102,7 @@ pub(super) fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine,
         network: request.network,
         console: request.console.clone().unwrap_or_else(|| folder.join("console.log")),
         ports: PORTS.iter().enumerate().map(port).collect(),
+        template: None,
     })
 }
 
@@ -328,7 +334,46 @@ fn write_job_disk(request: &LaunchRequest, path: &Path) -> Result<(), LaunchErro
     let header = job.encode()?;
     disk.rewind().map_err(failed)?;
     disk.write_all(&header).map_err(failed)?;
-    disk.set_len(end.next_multiple_of(MIB)).map_err(failed)
+    disk.set_len(job_disk_length(request, end)).map_err(failed)
+}
+
+/// How long the job disk is. For a warm start it depends on the inputs only roughly, so that jobs can
+/// share a template.
+pub(super) fn job_disk_length(request: &LaunchRequest, end: u64) -> u64 {
+    if request.warm.is_none() {
+        return end.next_multiple_of(MIB);
+    }
+    let inputs: u64 = request.inputs.iter().map(|input| inputs::most_bytes(&input.host)).sum();
+    (INPUT_OFFSET + inputs).max(end).max(LEAST_JOB_DISK).next_power_of_two()
+}
+
+/// Writes into `folder` what stands in a template's machine for the disks of jobs.
+pub(super) fn make_template_disks(
+    runner: &dyn Runner,
+    request: &LaunchRequest,
+    machine: &Machine,
+    folder: &Path,
+    touch: &[String],
+) -> Result<(), LaunchError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LaunchError::Scratch { path, source }
+    };
+    let nothing = folder.join(NOTHING_SHARED);
+    std::fs::create_dir(&nothing).map_err(failed(&nothing))?;
+    clone::make(runner, &request.image, request.start, &machine.disks[0])?;
+    let path = folder.join("job.disk");
+    let header = template_disk::encode(&random_seed(), touch)?;
+    let mut disk = create(&path)?;
+    disk.write_all(&header).map_err(failed(&path))?;
+    disk.set_len(job_disk_length(request, 0)).map_err(failed(&path))?;
+    if !request.outputs.is_empty() {
+        write_result_disk(&folder.join("result.disk"))?;
+    }
+    if let Some(size) = request.scratch {
+        make_scratch_disk(runner, &folder.join("scratch.disk"), size.0)?;
+    }
+    Ok(())
 }
 
 fn write_result_disk(path: &Path) -> Result<(), LaunchError> {

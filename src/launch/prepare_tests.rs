@@ -25,6 +25,7 @@ fn request(root: RootKind, export: Option<&str>) -> LaunchRequest {
             direct: true,
         },
         start: Start::Direct,
+        warm: None,
         accelerator: Accelerator::Tcg,
         memory: Bytes::mebibytes(128),
         cpus: 1,

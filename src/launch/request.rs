@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use super::boot_image::BootImage;
 use super::libraries::Libraries;
+use super::template::Templates;
+use crate::digest::Digest;
 use crate::guest::job_disk::Identity;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Chipset, Network};
@@ -20,6 +22,8 @@ pub struct LaunchRequest {
     pub image: BootImage,
     /// How to start it.
     pub start: Start,
+    /// Whether and how it is started from a template; without one, cold.
+    pub warm: Option<WarmStart>,
     /// What executes the guest's instructions.
     pub accelerator: Accelerator,
     /// Guest memory.
@@ -57,6 +61,20 @@ impl LaunchRequest {
         let home = || PathBuf::from(&self.job.identity.home);
         self.job.folder.clone().unwrap_or_else(home)
     }
+}
+
+/// How a launch uses templates.
+#[derive(Clone, Debug)]
+pub struct WarmStart {
+    /// Where they are.
+    pub templates: Templates,
+    /// The image's digest.
+    pub image: Digest,
+    /// Shell commands that a template has run once, so that what they need is in its memory.
+    pub touch: Vec<String>,
+    /// Wait for another launch that makes the template, try again what failed a short time ago, and
+    /// refuse a machine of which there cannot be one.
+    pub insist: bool,
 }
 
 /// How a machine is started.

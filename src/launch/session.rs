@@ -1,37 +1,30 @@
-//! One launch from the private folder to its removal: the state machine of a VM's life.
+//! The state machine of a VM's life, from its hypervisor's start to that process's end.
 //!
 //! Threads turn everything that can happen (reports, output, signals, the hypervisor's end)
-//! into messages; [`Session::run`] alone decides. Whatever happens, the hypervisor's process is
-//! gone and its folder removed when [`launch`] returns; when the launcher is killed outright,
-//! the kernel kills the hypervisor and the next launch removes the folder ([`super::reap`]).
+//! into messages; [`Session::run`] alone decides.
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::collect;
 use super::error::LaunchError;
-use super::events::{Message, forward, listen, watch};
-use super::logs::Logs;
-use super::memory;
+use super::events::{Message, listen, watch};
+use super::logs::{Logs, words};
 use super::patience::Patience;
-use super::prepare;
-use super::request::{Interrupt, LaunchRequest, Limits, Streams};
-use super::scratch::ScratchFolder;
+use super::relay::Relay;
+use super::request::{Interrupt, Limits, Streams};
+use super::spawn::Spawned;
 use super::streams::{Channel, pump_input, pump_output};
+use super::template::Watchdog;
 use super::verdict;
-use crate::exec::{Host, Invocation};
 use crate::guest::control::{Order, Report, Step};
 use crate::guest::result_disk::{Ending, HEADER_LENGTH, ResultHeader};
-use crate::hypervisor::qemu;
-use crate::image::hold::{Hold, hold};
 use crate::remedy::{Lack, Listener};
 use crate::timing::{Phase, Timeline};
 
@@ -61,117 +54,6 @@ pub struct Outcome {
     pub lacks: Vec<Lack>,
 }
 
-/// Runs `request`'s job in a fresh VM. `interrupts` is asked for signals until the end.
-///
-/// Must be called from a thread that lives until it returns (the hypervisor is tied to it).
-pub fn launch(
-    host: &Host,
-    request: &LaunchRequest,
-    streams: Streams,
-    interrupts: Receiver<Interrupt>,
-    timeline: &mut Timeline,
-) -> Result<Outcome, LaunchError> {
-    memory::check(request.memory)?;
-    let _hold = hold_image(request);
-    let folder = ScratchFolder::create(&request.scratch_parent, request.keep)?;
-    let machine = prepare::machine(request, folder.path())?;
-    prepare::make_disks(host, request, &machine, folder.path())?;
-    timeline.mark(Phase::Cloned);
-    let early: Vec<Interrupt> = interrupts.try_iter().collect();
-    if let Some(signal) = early.iter().find_map(Interrupt::stop_signal) {
-        return Err(LaunchError::Interrupted(signal));
-    }
-    let line = qemu::command_line(&machine)?;
-    let log_path = folder.path().join("hypervisor.log");
-    let log = File::create(&log_path).map_err(|source| LaunchError::Scratch {
-        path: log_path.clone(),
-        source,
-    })?;
-    let (ours, theirs) = sockets().map_err(|source| LaunchError::Scratch {
-        path: folder.path().to_owned(),
-        source,
-    })?;
-    let invocation = Invocation::new(line.program).args(line.arguments);
-    let child = host.spawn_tethered(&invocation, &log, &theirs)?;
-    drop(theirs);
-    timeline.mark(Phase::HypervisorStarted);
-    let logs = Logs {
-        hypervisor: log_path,
-        console: machine.console,
-    };
-    let mut session = Session::new(child, ours, streams, interrupts, request, timeline, logs);
-    for interrupt in early {
-        session.take(Message::Interrupted(interrupt));
-    }
-    let end = session.run();
-    session.consult(&folder.path().join("result.disk"));
-    let verdict = session.judge(end).map_err(|error| named(error, request));
-    drop(session);
-    // Outputs are worth having even when the job failed; its failure is worth more than theirs.
-    let collected = match &verdict {
-        Ok(outcome) if !matches!(outcome.ending, Ending::NotStarted(_)) => {
-            collect::collect(&folder.path().join("result.disk"), &request.outputs)
-        }
-        _ => Ok(()),
-    };
-    drop(folder);
-    timeline.mark(Phase::Discarded);
-    let outcome = verdict?;
-    match (collected, outcome.ending) {
-        (Err(error), Ending::Exited(0)) => Err(error),
-        (Err(error), _) => {
-            tracing::warn!(%error, "the failed job's outputs are incomplete");
-            Ok(outcome)
-        }
-        (Ok(()), _) => Ok(outcome),
-    }
-}
-
-/// Adds what only the request knows to an error.
-fn named(error: LaunchError, request: &LaunchRequest) -> LaunchError {
-    match error {
-        LaunchError::Folder { source, .. } => LaunchError::Folder {
-            folder: request.job_folder(),
-            source,
-        },
-        LaunchError::Command {
-            source, interpreter, ..
-        } => {
-            let command = request
-                .job
-                .command
-                .first()
-                .map(|name| name.to_string_lossy().into_owned());
-            LaunchError::Command {
-                command: command.unwrap_or_default(),
-                image: request.image.name.clone(),
-                source,
-                interpreter,
-            }
-        }
-        other => other,
-    }
-}
-
-/// Keeps `hpcvm image gc` from removing the image under the machine. A file system without locks is
-/// no reason not to run: a sweep leaves images alone whose lock it cannot have.
-fn hold_image(request: &LaunchRequest) -> Option<Hold> {
-    let held = hold(request.image.disk.parent()?);
-    held.inspect_err(|error| tracing::debug!(%error, "the image cannot be held"))
-        .ok()
-}
-
-fn sockets() -> std::io::Result<(Vec<UnixStream>, Vec<OwnedFd>)> {
-    let pairs = prepare::PORTS
-        .iter()
-        .map(|_| UnixStream::pair())
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(pairs
-        .into_iter()
-        .map(|(ours, theirs)| (ours, OwnedFd::from(theirs)))
-        .unzip())
-}
-
 /// How the session itself came to its end.
 #[derive(Debug)]
 pub(super) enum End {
@@ -195,19 +77,27 @@ enum State {
     PoweringOff,
 }
 
-struct Session<'a> {
+pub(super) struct Session<'a> {
     child: Child,
     exited: Option<ExitStatus>,
     control: UnixStream,
-    /// Held open: QEMU throws away what it has not read when its peer hangs up.
-    _stdin: UnixStream,
+    /// The other ports. Held open: QEMU throws away what it has not read when its peer hangs up.
+    ports: Vec<UnixStream>,
+    /// The orders of a restored machine; held open for the same reason.
+    _monitor: Option<UnixStream>,
+    /// The job's streams, until the guest has reported.
+    streams: &'a mut Option<Streams>,
+    tell: Sender<Message>,
     messages: Receiver<Message>,
+    relay: &'a Relay,
     limits: Limits,
     timeline: &'a mut Timeline,
     logs: Logs,
     state: State,
     /// When patience with the present state ends.
     patience: Patience,
+    /// Watches a restored machine until it reports.
+    watchdog: Option<Watchdog>,
     boot_began: Duration,
     arrived: [u64; 2],
     streams_open: u8,
@@ -220,54 +110,81 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(
-        child: Child,
-        ours: Vec<UnixStream>,
-        streams: Streams,
-        interrupts: Receiver<Interrupt>,
-        request: &LaunchRequest,
+    /// Of the hypervisor `spawned`. `streams` are taken when its guest reports, so that they can be another
+    /// session's if it does not.
+    pub(super) fn new(
+        spawned: Spawned,
+        streams: &'a mut Option<Streams>,
+        relay: &'a Relay,
+        limits: Limits,
         timeline: &'a mut Timeline,
         logs: Logs,
     ) -> Self {
         let (tell, messages) = channel();
-        let mut ports = ours.into_iter();
-        let mut port = || ports.next().expect("a socket for each port");
-        let control = port();
-        let stdin = port();
-        pump_input(streams.stdin, &stdin);
-        pump_output(Channel::Stdout, port(), streams.stdout, tell.clone(), |_| {});
-        let listener = Arc::new(Mutex::new(Listener::default()));
-        let reader = listener.clone();
-        pump_output(Channel::Stderr, port(), streams.stderr, tell.clone(), move |bytes| {
-            reader.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
-        });
+        let mut ports = spawned.ports;
+        let control = ports.remove(0);
+        let is_restored = spawned.monitor.is_some();
+        let watchdog = is_restored.then(|| Watchdog::new(spawned.child.id()));
         listen(&control, tell.clone());
-        forward(interrupts, tell.clone());
-        watch(&child, tell);
+        watch(&spawned.child, tell.clone());
+        relay.pass_to(tell.clone());
         Self {
-            child,
+            child: spawned.child,
             exited: None,
             control,
-            _stdin: stdin,
+            ports,
+            _monitor: spawned.monitor,
+            streams,
+            tell,
             messages,
-            limits: request.limits,
+            relay,
+            limits,
             boot_began: timeline.elapsed(),
             timeline,
             logs,
             state: State::Booting,
-            patience: Patience::of(request.limits.boot),
+            patience: Patience::of(watchdog.as_ref().map_or(limits.boot, Watchdog::left)),
+            watchdog,
             arrived: [0; 2],
-            streams_open: 3,
+            streams_open: 1,
             stopped: None,
             report: None,
             problem: None,
             interpreter: None,
-            listener,
+            listener: Arc::default(),
         }
     }
 
+    /// Joins the job's streams to the guest's ports.
+    fn join_streams(&mut self) {
+        let Some(streams) = self.streams.take() else { return };
+        let [stdin, stdout, stderr] = &self.ports[..] else {
+            return;
+        };
+        pump_input(streams.stdin, stdin);
+        let reader = self.listener.clone();
+        let outputs = [
+            pump_output(Channel::Stdout, stdout, streams.stdout, self.tell.clone(), |_| {}),
+            pump_output(
+                Channel::Stderr,
+                stderr,
+                streams.stderr,
+                self.tell.clone(),
+                move |bytes| {
+                    reader.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+                },
+            ),
+        ];
+        self.streams_open += outputs.into_iter().map(u8::from).sum::<u8>();
+    }
+
+    /// Whether the machine was to be restored, and never reported although nobody told it to stop.
+    pub(super) fn is_not_restored(&self) -> bool {
+        self.watchdog.is_some() && self.timeline.at(Phase::Restored).is_none() && self.stopped.is_none()
+    }
+
     /// Runs until the hypervisor's process is gone and all it had sent has been passed on.
-    fn run(&mut self) -> End {
+    pub(super) fn run(&mut self) -> End {
         loop {
             let end = match self.next_message() {
                 Ok(Message::HypervisorGone) => Some(End::Gone),
@@ -278,7 +195,10 @@ impl<'a> Session<'a> {
             if let Some(end) = end {
                 self.reap();
                 self.drain_streams();
-                self.timeline.mark(Phase::PoweredOff);
+                self.relay.take_back(&self.messages);
+                if !self.is_not_restored() {
+                    self.timeline.mark(Phase::PoweredOff);
+                }
                 return end;
             }
         }
@@ -317,9 +237,15 @@ impl<'a> Session<'a> {
             Report::Ready { uptime, init } => {
                 self.timeline.mark(Phase::GuestReady);
                 self.mark_guest_time(uptime, init);
-                self.state = State::Preparing;
-                self.patience = Patience::of(self.limits.boot);
+                self.begin_preparing();
             }
+            Report::Resumed { .. } => {
+                self.timeline.mark(Phase::Restored);
+                self.order(Order::Go);
+                self.begin_preparing();
+            }
+            // Only who makes a template waits for this; a job's guest does not say it.
+            Report::Waiting { .. } => tracing::warn!("the guest waits for another job disk"),
             Report::Started { .. } => {
                 self.timeline.mark(Phase::JobStarted);
                 self.state = State::Running;
@@ -336,6 +262,12 @@ impl<'a> Session<'a> {
                 self.acknowledge_when_complete();
             }
         }
+    }
+
+    fn begin_preparing(&mut self) {
+        self.join_streams();
+        self.state = State::Preparing;
+        self.patience = Patience::of(self.limits.boot);
     }
 
     /// Places the start of the guest's init, known in the guest's time, on our clock.
@@ -387,7 +319,12 @@ impl<'a> Session<'a> {
 
     fn lose_patience(&mut self) -> Option<End> {
         match self.state {
-            State::Booting => Some(End::BootTimeout),
+            State::Booting => {
+                // A host that was busy with others owes a restored machine that time.
+                let more = self.watchdog.as_ref().map_or(Duration::ZERO, Watchdog::left);
+                self.patience = Patience::of(more);
+                more.is_zero().then_some(End::BootTimeout)
+            }
             State::Preparing if self.stopped.is_none() => Some(End::BootTimeout),
             State::Running if self.stopped.is_none() => self.stop(StopReason::TimeLimit),
             State::Preparing | State::Running | State::Draining | State::PoweringOff => Some(End::Killed),
@@ -445,8 +382,13 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// What the hypervisor said last.
+    pub(super) fn last_words(&self) -> String {
+        words(&self.logs)
+    }
+
     /// Takes the result disk's word where the guest's own did not arrive.
-    fn consult(&mut self, disk: &std::path::Path) {
+    pub(super) fn consult(&mut self, disk: &std::path::Path) {
         let mut header = [0; HEADER_LENGTH];
         let read = File::open(disk).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
         if self.report.is_none() && read.is_ok() {
@@ -457,11 +399,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn judge(&self, end: End) -> Result<Outcome, LaunchError> {
+    pub(super) fn judge(&self, end: End) -> Result<Outcome, LaunchError> {
         verdict::judge(&verdict::Evidence {
             end,
             hypervisor: self.exited,
-            booted: self.timeline.at(Phase::GuestReady).is_some(),
+            booted: self.state != State::Booting,
             stopped: self.stopped,
             report: self.report,
             problem: self.problem.clone(),

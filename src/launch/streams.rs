@@ -38,14 +38,16 @@ pub(super) fn pump_input(mut from: Box<dyn Read + Send>, to: &UnixStream) {
 }
 
 /// Passes what the guest sends on to the host, and tells how much; what nobody reads any more
-/// is counted and thrown away. `listen` gets each piece after the host has it.
+/// is counted and thrown away. `listen` gets each piece after the host has it. Returns whether there is
+/// anybody to tell of the end.
 pub(super) fn pump_output(
     channel: Channel,
-    mut from: UnixStream,
+    from: &UnixStream,
     mut to: Box<dyn Write + Send>,
     tell: Sender<Message>,
     mut listen: impl FnMut(&[u8]) + Send + 'static,
-) {
+) -> bool {
+    let Ok(mut from) = from.try_clone() else { return false };
     thread::spawn(move || {
         let mut chunk = vec![0; CHUNK];
         let mut wanted = true;
@@ -67,4 +69,5 @@ pub(super) fn pump_output(
         }
         let _ = tell.send(Message::StreamEnded);
     });
+    true
 }

@@ -5,15 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use super::error::LaunchError;
-use super::logs::{Logs, last_lines};
+use super::logs::{LINES_SHOWN, Logs, last_lines, words};
 use super::request::Limits;
 use super::session::{End, Outcome, StopReason};
 use crate::guest::control::Step;
 use crate::guest::result_disk::{Ending, ResultHeader};
 use crate::remedy::Lack;
-
-/// Lines of a log that an error shows.
-const LINES_SHOWN: usize = 12;
 
 /// All that is known when the hypervisor's process is gone.
 pub(super) struct Evidence<'a> {
@@ -118,17 +115,4 @@ fn no_report(evidence: &Evidence<'_>) -> LaunchError {
         (End::Gone, _) if evidence.booted => LaunchError::GuestDied { status, said },
         (End::Gone, _) => LaunchError::Hypervisor { status, said },
     }
-}
-
-/// The hypervisor's own words where it has any, and the end of the guest's console.
-fn words(logs: &Logs) -> String {
-    let parts = [
-        last_lines(&logs.hypervisor, LINES_SHOWN),
-        last_lines(&logs.console, LINES_SHOWN),
-    ];
-    parts
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join("\n")
 }

@@ -9,7 +9,7 @@ use crate::rootfs::resolve::Resolution;
 use crate::rootfs::{RootfsError, overlay};
 
 /// Counts changes of how images are made from the same inputs.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// The digest of the recipe as it was understood: what it says, and the content of the overlays
 /// and files it names. Where they stand on this host and which mirror is near do not count.

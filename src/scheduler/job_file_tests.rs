@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use proptest::prelude::*;
 
-use super::super::job_vm::{IdentitySpec, LimitsSpec, StartKind};
+use super::super::job_vm::{IdentitySpec, LimitsSpec, StartKind, Warmth};
 use super::*;
 use crate::units::Bytes;
 
@@ -31,6 +31,7 @@ pub(crate) fn job_file() -> JobFile {
             cpus: 1,
             memory: Bytes::mebibytes(256),
             start: StartKind::Direct,
+            warmth: Warmth::Cold,
             accelerator: None,
             command: vec![JobText::from("sh"), JobText::from("-c"), JobText::from("echo $HOME")],
             environment: vec![(JobText::from("LANG"), JobText::from("C.UTF-8"))],

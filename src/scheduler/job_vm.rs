@@ -25,6 +25,9 @@ pub struct VmSpec {
     pub memory: Bytes,
     /// How it starts.
     pub start: StartKind,
+    /// What it starts from.
+    #[serde(default)]
+    pub warmth: Warmth,
     /// What executes the guest's instructions; without one, the best that works on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<AcceleratorKind>,
@@ -67,6 +70,19 @@ pub struct VmSpec {
     /// Leave the launch's private folder in place.
     #[serde(default)]
     pub keep: bool,
+}
+
+/// What a machine starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Warmth {
+    /// From nothing
+    #[default]
+    Cold,
+    /// From a template, which is made first where there is none
+    Warm,
+    /// From a template where that is sooner
+    Auto,
 }
 
 /// How a machine is started.
@@ -174,6 +190,8 @@ impl VmSpec {
         let LaunchRequest {
             image: _,
             start,
+            // Templates are the node's.
+            warm: _,
             accelerator: _,
             memory,
             cpus,
@@ -198,6 +216,7 @@ impl VmSpec {
                 Start::Bios(Chipset::Q35) => StartKind::Bios,
                 Start::Bios(Chipset::Pc) => StartKind::BiosIde,
             },
+            warmth: Warmth::Cold,
             accelerator,
             command: job.command.iter().map(JobText::from).collect(),
             environment: job.environment.iter().map(pair).collect(),
@@ -242,6 +261,7 @@ impl VmSpec {
                 StartKind::Bios => Start::Bios(Chipset::Q35),
                 StartKind::BiosIde => Start::Bios(Chipset::Pc),
             },
+            warm: None,
             accelerator,
             memory: self.memory,
             cpus: self.cpus,

@@ -88,12 +88,18 @@ pub enum EventKind {
     Staged,
     /// The clone and the job disk are ready.
     Cloned,
+    /// A template to restore machines from was made.
+    TemplateMade,
     /// The hypervisor's process was started.
     HypervisorStarted,
+    /// The machine that was to be restored was given up; a cold start follows.
+    RestoreFailed,
     /// The guest's initial RAM disk began, so the kernel was up.
     InitStarted,
     /// The guest's job runner reported.
     GuestReady,
+    /// The machine restored from a template reported.
+    Restored,
     /// The job's program was started.
     JobStarted,
     /// The first byte of the job's output arrived.
@@ -130,6 +136,9 @@ impl EventKind {
             Self::SlotStarted => "slot-started",
             Self::Staged => "staged",
             Self::Cloned => "cloned",
+            Self::TemplateMade => "template-made",
+            Self::RestoreFailed => "restore-failed",
+            Self::Restored => "restored",
             Self::HypervisorStarted => "hypervisor-started",
             Self::InitStarted => "init-started",
             Self::GuestReady => "guest-ready",
@@ -154,6 +163,9 @@ impl From<Phase> for EventKind {
         match phase {
             Phase::Checked => Self::Staged,
             Phase::Cloned => Self::Cloned,
+            Phase::TemplateMade => Self::TemplateMade,
+            Phase::RestoreFailed => Self::RestoreFailed,
+            Phase::Restored => Self::Restored,
             Phase::HypervisorStarted => Self::HypervisorStarted,
             Phase::InitStarted => Self::InitStarted,
             Phase::GuestReady => Self::GuestReady,
@@ -260,9 +272,12 @@ mod tests {
             SlotStarted,
             Staged,
             Cloned,
+            TemplateMade,
             HypervisorStarted,
+            RestoreFailed,
             InitStarted,
             GuestReady,
+            Restored,
             JobStarted,
             FirstOutput,
             StopRequested,

@@ -89,13 +89,16 @@ pub struct SlotSeconds {
 }
 
 /// The moments of a VM's way to its job and back, in order, and what was done until each.
-pub const PHASES: [(EventKind, &str); 11] = [
+pub const PHASES: [(EventKind, &str); 14] = [
     (EventKind::SlotStarted, "waiting for a slot"),
     (EventKind::Staged, "image brought to the node"),
     (EventKind::Cloned, "clone and job disk made"),
+    (EventKind::TemplateMade, "template made"),
     (EventKind::HypervisorStarted, "hypervisor process started"),
+    (EventKind::RestoreFailed, "restore given up, cold start"),
     (EventKind::InitStarted, "firmware and kernel"),
     (EventKind::GuestReady, "drivers and root file system"),
+    (EventKind::Restored, "machine restored"),
     (EventKind::JobStarted, "identity, mounts, job process"),
     (EventKind::FirstOutput, "until the job's first output"),
     (EventKind::JobEnded, "until the job's end"),

@@ -14,12 +14,18 @@ pub enum Phase {
     Checked,
     /// The clone and the job disk are ready.
     Cloned,
+    /// A template to restore machines from was made.
+    TemplateMade,
     /// The hypervisor's process was started.
     HypervisorStarted,
+    /// The machine that was to be restored from a template was given up; a cold start follows.
+    RestoreFailed,
     /// The guest's initial RAM disk began (from the guest's own clock).
     InitStarted,
     /// The guest's job runner reported.
     GuestReady,
+    /// The machine restored from a template reported.
+    Restored,
     /// The job's program was started.
     JobStarted,
     /// The first byte of the job's output arrived.
@@ -39,9 +45,12 @@ impl Phase {
         match self {
             Self::Checked => "image found and checked",
             Self::Cloned => "clone and job disk made",
+            Self::TemplateMade => "template made",
             Self::HypervisorStarted => "hypervisor process started",
+            Self::RestoreFailed => "restore given up, cold start",
             Self::InitStarted => "firmware and kernel",
             Self::GuestReady => "drivers and root file system",
+            Self::Restored => "machine restored",
             Self::JobStarted => "identity, mounts, job process",
             Self::FirstOutput => "until the job's first output",
             Self::JobEnded => "until the job's end",

@@ -119,8 +119,8 @@ fn every_vm_of_an_array_tells_all_its_moments_and_nobody_else_can_read_or_tell()
     let refused = text(&answer(&format!("{uid}:{}", "0".repeat(64))).stdout);
     assert!(refused.contains("error"), "{refused}");
     // With the right token the same line is taken: it was the token that was looked at.
-    let taken = text(&answer(token).stdout);
-    assert_eq!(taken.trim(), "{\"ack\":0}");
+    let accepted = text(&answer(token).stdout);
+    assert_eq!(accepted.trim(), "{\"ack\":0}");
 }
 
 /// The key of the newest job of a scheduler.

@@ -19,3 +19,4 @@ mod science;
 mod signals;
 mod slimmed;
 mod users;
+mod warm;

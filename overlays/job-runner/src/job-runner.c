@@ -14,13 +14,15 @@
 #include "sys.h"
 #include "libraries.h"
 #include "interpreter.h"
+#include "disk.h"
 
 #define MAX_BODY (4u << 20)
 #define MAX_STRINGS 16384
 #define MAX_SHARES 32
 #define CHUNK 65536
 
-static char body[MAX_BODY + 1];
+/* The start of the job disk: its header, then the records. */
+static char body[MAX_BODY + 2 * BLOCK] __attribute__((aligned(BLOCK)));
 static char *arguments[MAX_STRINGS], *variables[MAX_STRINGS], *outputs[256];
 static int argument_count, variable_count, output_count;
 static struct { uint32_t read_only; const char *tag, *path; } shares[MAX_SHARES];
@@ -34,6 +36,8 @@ static struct timespec64 clock_at_launch;
 static uint32_t input_offset;
 static int has_input, is_service;
 static const char *init_began; /* uptime at which the initial RAM disk's program began */
+static char *touches[64];
+static int touch_count;
 static long job_disk = -1, result_disk = -1, control = -1;
 static struct text control_line;
 
@@ -135,6 +139,7 @@ static long claim_disk(const char *name, void *unused)
         fd = sys(__NR_open, path.bytes, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return 0;
+    forget_if_restored(fd);
     long got = sys(__NR_read, fd, magic, sizeof magic);
     if (got == sizeof magic && job_disk < 0 && same_bytes(magic, JOB_MAGIC, 8))
         job_disk = fd;
@@ -208,48 +213,53 @@ static void take_record(uint16_t tag, char *bytes, uint32_t length)
     case TAG_NETWORK: if (length >= 16) network = (uint8_t *)bytes; break;
     case TAG_SCRATCH: scratch = string(bytes, length); break;
     case TAG_LIBRARIES: take_libraries(bytes, length); break;
+    case TAG_TOUCH: if (touch_count < 64) touches[touch_count++] = (char *)string(bytes, length); break;
     }
 }
 
-/* Finds both disks and reads the job; returns what is wrong, or 0. */
-static const char *read_job(void)
+/* Finds the job disk, and the result disk if it is there. */
+static const char *find_disks(void)
 {
-    struct job_header header;
     for (int waited = 0; !each_entry("/sys/block", claim_disk, 0) && job_disk < 0; waited += 10) {
         if (waited > 10000)
             return "no job disk";
         sleep_ms(10);
     }
-    sys(__NR_lseek, job_disk, 0, SEEK_SET);
-    if (sys(__NR_read, job_disk, &header, sizeof header) != sizeof header)
+    return 0;
+}
+
+/* Reads what the job disk says; returns what is wrong, or 0. */
+static const char *read_job(void)
+{
+    struct job_header header;
+    if (read_direct(job_disk, body, BLOCK) != BLOCK)
         return "the job disk cannot be read";
+    memcpy(&header, body, sizeof header);
     if (header.version != FORMAT_VERSION)
         return "the job disk's version is not mine";
     if (header.body_length > MAX_BODY)
         return "the job description is too long";
-    for (uint32_t n = 0; n < header.body_length;) {
-        long got = sys(__NR_read, job_disk, body + n, header.body_length - n);
-        if (got <= 0)
-            return "the job description is cut short";
-        n += (uint32_t)got;
-    }
-    if (crc32_of((uint8_t *)body, header.body_length) != header.body_crc32)
+    uint32_t end = sizeof header + header.body_length;
+    if (end > BLOCK && read_direct(job_disk, body, (end + BLOCK - 1) & ~(BLOCK - 1)) < (long)end)
+        return "the job description is cut short";
+    if (crc32_of((uint8_t *)body + sizeof header, header.body_length) != header.body_crc32)
         return "the job description is damaged";
-    for (uint32_t at = 0; at + sizeof(struct record) <= header.body_length;) {
+    for (uint32_t at = sizeof header; at + sizeof(struct record) <= end;) {
         struct record record;
         memcpy(&record, body + at, sizeof record);
         at += sizeof record;
-        if (record.length > header.body_length - at)
+        if (record.length > end - at)
             return "a record of the job description is cut short";
         take_record(record.tag, body + at, record.length);
         at += record.length;
     }
-    return argument_count ? 0 : "the job has no command";
+    return argument_count || header.state == STATE_TEMPLATE ? 0 : "the job has no command";
 }
 
 /* ---- the guest's identity ---- */
 
 #define RNDADDENTROPY 0x40085203
+#define RNDRESEEDCRNG 0x5207
 #define SIOCSIFFLAGS 0x8914
 #define SIOCSIFADDR 0x8916
 #define SIOCSIFNETMASK 0x891c
@@ -266,6 +276,9 @@ static void add_entropy(void)
     entropy.bytes = (int32_t)n;
     memcpy(entropy.pool, seed, n);
     sys(__NR_ioctl, fd, RNDADDENTROPY, &entropy);
+    /* A generator that is ready takes what it was given minutes later; until then it would give the
+       same numbers to all guests that were restored from one template. */
+    sys(__NR_ioctl, fd, RNDRESEEDCRNG, 0);
     sys(__NR_close, fd);
     memset(&entropy, 0, sizeof entropy);
 }
@@ -406,7 +419,9 @@ static void take_identity(void)
     sys(__NR_sethostname, hostname, length_of(hostname));
     name_host();
     add_entropy();
-    configure_network();
+    /* A template has brought the loopback interface up already. */
+    if (network || !restored)
+        configure_network();
     put_number(&rest, gid);
     put(&rest, ":hpcvm job:");
     put(&rest, home);
@@ -462,6 +477,7 @@ static long mount_if_scratch(const char *name, void *unused)
     long fd = sys(__NR_open, path.bytes, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return 0;
+    forget_if_restored(fd);
     /* ext4 superblock at 1024: magic at 0x38, label at 0x78 (kernel: Documentation/filesystems/ext4) */
     sys(__NR_lseek, fd, 1024 + 0x38, SEEK_SET);
     long got = sys(__NR_read, fd, &magic, 2);
@@ -644,9 +660,9 @@ static long start_job(struct failure *failed)
     standard_input.to = in[1];
     standard_output.from = out[0];
     standard_error.from = err[0];
-    sys(__NR_fcntl, in[1], 4 /* F_SETFL */, O_NONBLOCK);
-    sys(__NR_fcntl, out[0], 4, O_NONBLOCK);
-    sys(__NR_fcntl, err[0], 4, O_NONBLOCK);
+    sys(__NR_fcntl, in[1], F_SETFL, O_NONBLOCK);
+    sys(__NR_fcntl, out[0], F_SETFL, O_NONBLOCK);
+    sys(__NR_fcntl, err[0], F_SETFL, O_NONBLOCK);
     long got = sys(__NR_read, failure[0], failed, sizeof *failed);
     sys(__NR_close, failure[0]);
     if (got == sizeof *failed) {
@@ -728,8 +744,18 @@ static void pump_in(void)
 
 /* ---- orders from the host ---- */
 
+/* Opens the ports of the job's streams, unless a template has done that already. */
+static void open_streams(void)
+{
+    if (standard_error.to >= 0)
+        return;
+    standard_input.from = open_port("hpcvm.stdin");
+    standard_output.to = open_port("hpcvm.stdout");
+    standard_error.to = open_port("hpcvm.stderr");
+}
+
 static long job;
-static int stop_asked, acknowledged;
+static int stop_asked, acknowledged, go;
 static uint64_t kill_at;
 
 static uint32_t decimal(const char *s)
@@ -757,6 +783,8 @@ static void obey(const char *order)
         standard_error.start = standard_error.end;
     } else if (starts_with(order, "ack")) {
         acknowledged = 1;
+    } else if (starts_with(order, "go")) {
+        go = 1;
     }
 }
 
@@ -958,6 +986,64 @@ __attribute__((noreturn)) static void refuse(const char *what, const char *name,
     finish("refused", 3, (uint32_t)-error, 0);
 }
 
+/*
+ * Takes what the host has said before the job starts. A restored guest waits for its word: a host
+ * that has given it up in the meantime starts the job elsewhere, and it must not run twice.
+ */
+static void take_early_orders(void)
+{
+    struct pollfd orders = {(int)control, POLLIN, 0};
+    int patience = restored ? -1 : 0;
+    while (sys(__NR_poll, &orders, 1, go || stop_asked ? 0 : patience) > 0) {
+        if (!(orders.revents & POLLIN))
+            power_off();
+        read_orders();
+    }
+}
+
+/* Runs a shell command whose words nobody needs, so that what it needs is in memory. */
+static void touch(const char *command)
+{
+    long child = sys(__NR_fork);
+    if (child == 0) {
+        char *const argv[] = {"/bin/sh", "-c", (char *)command, 0};
+        char *const envp[] = {"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/root", "LANG=C.UTF-8", 0};
+        uint64_t no_signals = 0;
+        long null = sys(__NR_open, "/dev/null", O_RDWR, 0);
+        sys(__NR_rt_sigprocmask, 2, &no_signals, 0, 8);
+        for (int fd = 0; fd < 3; fd++)
+            sys(__NR_dup2, null, fd);
+        sys(__NR_execve, argv[0], argv, envp);
+        sys(__NR_exit, 127);
+    }
+    if (child > 0)
+        sys(__NR_wait4, child, 0, 0, 0);
+}
+
+/*
+ * Gets ready to be saved, and returns in each guest that was restored from what was saved. Nothing
+ * of any job is in memory until then.
+ */
+static void serve_as_template(void)
+{
+    const char *problem = read_job();
+    if (problem)
+        refuse(problem, "", 0);
+    add_entropy();
+    configure_network();
+    open_streams();
+    for (int i = 0; i < touch_count; i++)
+        touch(touches[i]);
+    sys(__NR_sync);
+    tell_event("waiting", "");
+    while (is_template(job_disk))
+        sleep_ms(1);
+    restored = 1;
+    tell_event("resumed", "");
+    seed = 0;
+    seed_length = 0;
+}
+
 static void prepare(void)
 {
     long error = 0;
@@ -974,6 +1060,10 @@ static void prepare(void)
         put(&began, init_began);
     }
     tell_event("ready", began.bytes);
+    if ((problem = find_disks()))
+        refuse(problem, "", 0);
+    if (is_template(job_disk))
+        serve_as_template();
     if ((problem = read_job()))
         refuse(problem, "", 0);
     take_identity();
@@ -984,6 +1074,7 @@ static void prepare(void)
     if (scratch && each_entry("/sys/class/block", mount_if_scratch, 0) != 1)
         refuse("cannot mount the scratch disk at", scratch, 0);
     if (has_input) {
+        forget_if_restored(job_disk);
         static char *const argv[] = {"tar", "--extract", "--preserve-permissions", "--numeric-owner", "--directory=/", 0};
         int status = run_tar(argv, job_disk, input_offset, 1);
         if (status)
@@ -1002,13 +1093,10 @@ __attribute__((noreturn, used)) static void start(long *stack)
             init_began = *variable + 11;
     sys(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, &child_mask, 0, 8);
     standard_input.to = standard_output.from = standard_error.from = -1;
+    standard_input.from = standard_output.to = standard_error.to = -1;
     prepare();
-    standard_input.from = open_port("hpcvm.stdin");
-    standard_output.to = open_port("hpcvm.stdout");
-    standard_error.to = open_port("hpcvm.stderr");
-    struct pollfd orders = {(int)control, POLLIN, 0};
-    if (sys(__NR_poll, &orders, 1, 0) > 0 && orders.revents & POLLIN)
-        read_orders();
+    open_streams();
+    take_early_orders();
     if (stop_asked)
         finish("stopped", 3, 0, 0);
     job = start_job(&failure);

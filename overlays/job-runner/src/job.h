@@ -16,8 +16,11 @@ struct job_header {
     uint32_t version;
     uint32_t body_length; /* bytes of records after this header */
     uint32_t body_crc32;  /* of those records (ISO-HDLC, as in zlib) */
-    uint32_t reserved;
+    uint32_t state;
 };
+/* States of a job disk. */
+#define STATE_JOB 0
+#define STATE_TEMPLATE 1 /* no job yet: the machine is about to be saved, wait for the next disk */
 
 struct record {
     uint16_t tag;
@@ -44,6 +47,7 @@ enum tag {
     TAG_NETWORK = 17,  /* address, netmask, gateway, name server: 4 x 4 bytes in network order */
     TAG_SCRATCH = 19,  /* string: where the scratch disk is mounted */
     TAG_LIBRARIES = 20, /* u32 kind, u32 generation, 32 bytes its digest, string 9p tag, string guest path */
+    TAG_TOUCH = 21,    /* string: a shell command run before a template is saved, repeated */
 };
 /* Strings end with a NUL that counts in their length. */
 

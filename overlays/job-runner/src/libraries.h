@@ -7,6 +7,7 @@
 #ifndef HPCVM_LIBRARIES_H
 #define HPCVM_LIBRARIES_H
 
+#include "disk.h"
 #include "job.h"
 #include "sys.h"
 
@@ -16,15 +17,6 @@ static struct {
     const uint8_t *digest;
     const char *tag, *path;
 } libraries;
-
-static long read_at(long fd, void *bytes, size_t n, uint64_t at)
-{
-#if defined(__i386__)
-    return sys(__NR_pread64, fd, bytes, n, (uint32_t)at, (uint32_t)(at >> 32));
-#else
-    return sys(__NR_pread64, fd, bytes, n, at);
-#endif
-}
 
 /* Whether the disk FD is the wanted generation's. */
 static int holds_libraries(long fd)
@@ -52,6 +44,7 @@ static long find_libraries(const char *name, void *device)
     long fd = sys(__NR_open, path.bytes, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return 0;
+    forget_if_restored(fd);
     int found = holds_libraries(fd);
     sys(__NR_close, fd);
     if (found)

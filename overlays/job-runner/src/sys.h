@@ -68,6 +68,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
 #define O_TRUNC 01000
 #define O_APPEND 02000
 #define O_NONBLOCK 04000
+#define O_DIRECT 040000
 #define O_DIRECTORY 0200000
 #define O_CLOEXEC 02000000
 
@@ -93,6 +94,7 @@ struct pollfd { int fd; short events, revents; };
 #define SIGCONT 18
 
 #define WNOHANG 1
+#define F_SETFL 4
 #define F_SETPIPE_SZ 1031
 #define SEEK_SET 0
 #define SEEK_END 2

@@ -13,9 +13,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use super::error::LaunchError;
+use super::launcher::launch;
 use super::memory;
 use super::request::{Interrupt, LaunchRequest, Streams};
-use super::session::launch;
 use crate::exec::Host;
 use crate::timing::{Phase, Timeline};
 use crate::units::Bytes;

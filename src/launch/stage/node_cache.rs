@@ -243,7 +243,7 @@ impl NodeCache {
     }
 
     /// Removes what killed launchers left half copied.
-    fn clear_partial(&self) {
+    pub(in crate::launch) fn clear_partial(&self) {
         let Ok(entries) = fs::read_dir(&self.root) else { return };
         for entry in entries.flatten() {
             let partial = entry.file_name().to_str().is_some_and(|name| name.starts_with(PARTIAL));

@@ -1,0 +1,85 @@
+//! Warm starts: from a saved machine to the first line of a job's output.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::BenchError;
+use super::cold::{ColdStarts, JOB_LINE, RUN_LIMIT, launch};
+use super::machine;
+use super::process::{Measured, measure, measure_with};
+use super::report::{Launch, Report};
+use super::subject::{Subject, turns};
+use crate::exec::{Host, Invocation};
+use crate::launch::template::BareRestore;
+use crate::launch::{LaunchRequest, WarmStart};
+
+/// A restore takes less than a second; a host that needs more than this is no place to measure.
+const FLOOR_LIMIT: Duration = Duration::from_mins(1);
+
+/// What is launched, how often, and with what.
+#[derive(Debug)]
+pub struct WarmStarts<'a> {
+    /// What cold starts are compared with, and the program, folders and numbers of launches.
+    pub cold: ColdStarts<'a>,
+    /// Options of the program that make it start the job warm.
+    pub options: Vec<OsString>,
+    /// The job of the bare restore, which is the same as the others'.
+    pub request: &'a LaunchRequest,
+    /// How that job starts warm.
+    pub warm: &'a WarmStart,
+}
+
+impl WarmStarts<'_> {
+    /// Makes all launches in turn and gives `report_to` what is found after each, the next turn with it.
+    pub fn run<E: From<BenchError>>(
+        &self,
+        host: &Host,
+        mut report_to: impl FnMut(&Report, &Launch) -> Result<(), E>,
+    ) -> Result<Report, E> {
+        let bare = self.bare(host)?;
+        let mut report = self.cold.empty_report(host, "warm")?;
+        for turn in turns(&Subject::WARM, self.cold.runs, self.cold.baseline_turns()) {
+            let load = machine::load();
+            let measured = self.launch(host, turn.1, &bare)?;
+            let launch = launch(turn, &measured, load);
+            report.launches.push(launch);
+            report_to(&report, &launch)?;
+        }
+        Ok(report)
+    }
+
+    fn launch(&self, host: &Host, subject: Subject, bare: &BareRestore) -> Result<Measured, BenchError> {
+        match subject {
+            Subject::RestoreFloor => restore(host, bare),
+            Subject::Warm => measure(host, &self.job(), JOB_LINE, RUN_LIMIT),
+            _ => self.cold.launch_job(host, subject),
+        }
+    }
+
+    fn job(&self) -> Invocation {
+        let words = ["--boot".into(), "direct".into()];
+        let words = words.iter().chain(&self.options);
+        self.cold.job_with(self.cold.image, words)
+    }
+
+    fn bare(&self, host: &Host) -> Result<BareRestore, BenchError> {
+        let folder = self.cold.folder.join("bare");
+        std::fs::create_dir(&folder).map_err(BenchError::io(&folder))?;
+        Ok(BareRestore::prepare(host, self.request, self.warm, &folder)?)
+    }
+}
+
+fn restore(host: &Host, bare: &BareRestore) -> Result<Measured, BenchError> {
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
+    for said in &bare.sockets {
+        let (mut our, their) = UnixStream::pair().map_err(BenchError::io("a socket"))?;
+        our.write_all(said.as_bytes()).map_err(BenchError::io("a socket"))?;
+        ours.push(our);
+        theirs.push(OwnedFd::from(their));
+    }
+    measure_with(host, &bare.invocation, &theirs, JOB_LINE, FLOOR_LIMIT)
+}

@@ -1,0 +1,52 @@
+//! A hypervisor's process and the sockets that lead to it.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Child;
+
+use super::error::LaunchError;
+use crate::exec::{Host, Invocation};
+use crate::hypervisor::machine::Machine;
+use crate::hypervisor::qemu;
+
+/// A hypervisor that was started.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) child: Child,
+    /// The other ends of the machine's ports, in their order.
+    pub(super) ports: Vec<UnixStream>,
+    /// Where it takes orders, if the machine has to do with a template.
+    pub(super) monitor: Option<UnixStream>,
+}
+
+/// Starts the hypervisor of `machine`; its own words go to the file `log`. It finds `orders` when it first looks
+/// for some.
+///
+/// Must be called from a thread that outlives the process, which is tied to it.
+pub(super) fn spawn(host: &Host, machine: &Machine, log: &Path, orders: Option<&str>) -> Result<Spawned, LaunchError> {
+    let failed = |source| LaunchError::Scratch {
+        path: log.to_owned(),
+        source,
+    };
+    let line = qemu::command_line(machine)?;
+    let log_file = File::create(log).map_err(failed)?;
+    let sockets = machine.ports.len() + usize::from(machine.template.is_some());
+    let (mut ports, theirs) = socket_pairs(sockets).map_err(failed)?;
+    let monitor = machine.template.as_ref().and_then(|_| ports.pop());
+    if let (Some(mut monitor), Some(orders)) = (monitor.as_ref(), orders) {
+        // Short enough to wait in the socket.
+        monitor.write_all(orders.as_bytes()).map_err(failed)?;
+    }
+    let invocation = Invocation::new(line.program).args(line.arguments);
+    let child = host.spawn_tethered(&invocation, &log_file, &theirs)?;
+    Ok(Spawned { child, ports, monitor })
+}
+
+fn socket_pairs(count: usize) -> io::Result<(Vec<UnixStream>, Vec<OwnedFd>)> {
+    let pairs = (0..count).map(|_| UnixStream::pair()).collect::<Result<Vec<_>, _>>()?;
+    let ends = pairs.into_iter().map(|(ours, theirs)| (ours, OwnedFd::from(theirs)));
+    Ok(ends.unzip())
+}

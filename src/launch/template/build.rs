@@ -1,0 +1,216 @@
+//! Makes a template: boots the machine, waits until it is ready for a job, and saves it.
+
+use std::path::Path;
+use std::process::Child;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::error::TemplateError;
+use super::key;
+use super::store::{STATE, Template};
+use crate::digest::Digest;
+use crate::exec::Host;
+use crate::guest::control::Report;
+use crate::hypervisor::machine::{Machine, TemplateRole};
+use crate::hypervisor::monitor::Monitor;
+use crate::launch::LaunchError;
+use crate::launch::events::{Message, listen, watch};
+use crate::launch::logs::{Logs, words};
+use crate::launch::prepare;
+use crate::launch::relay::Relay;
+use crate::launch::request::{Interrupt, LaunchRequest, WarmStart};
+use crate::launch::spawn::spawn;
+
+/// How often a launch that waits for another's template looks for it.
+const GLANCE: Duration = Duration::from_millis(20);
+/// What the state takes on the disk besides the memory.
+const STATE_ROOM: u64 = 8 << 20;
+/// How long the hypervisor may take to end after it was told to.
+const QUIT: Duration = Duration::from_secs(5);
+
+/// A template and whether it was made for this launch.
+#[derive(Debug)]
+pub(in crate::launch) struct Obtained {
+    pub(in crate::launch) template: Template,
+    pub(in crate::launch) made: bool,
+}
+
+/// Makes the template of `request` where there is none, even if that failed a short time ago; returns whether it did.
+///
+/// Must be called from a thread that lives until it returns (the hypervisor is tied to it).
+pub fn make(
+    host: &Host,
+    request: &LaunchRequest,
+    warm: &WarmStart,
+    interrupts: Receiver<Interrupt>,
+) -> Result<bool, TemplateError> {
+    let relay = Relay::new(interrupts);
+    obtain(host, request, warm, &relay).map(|obtained| obtained.made)
+}
+
+/// The template for `request`: found, or made. While another launch makes it, this one waits only if
+/// `warm` insists.
+pub(in crate::launch) fn obtain(
+    host: &Host,
+    request: &LaunchRequest,
+    warm: &WarmStart,
+    relay: &Relay,
+) -> Result<Obtained, TemplateError> {
+    let image = || request.image.name.clone();
+    if let Some(why) = key::obstacle(request) {
+        return Err(TemplateError::Impossible { image: image(), why });
+    }
+    let key = key::key(host, request, warm.image, &warm.touch)?;
+    if let Some(template) = warm.templates.find(key)? {
+        return Ok(Obtained { template, made: false });
+    }
+    if warm.templates.failed_lately(key) && !warm.insist {
+        return Err(TemplateError::FailedBefore { image: image() });
+    }
+    let _right = loop {
+        match warm.templates.try_making(key)? {
+            Some(right) => break right,
+            None if !warm.insist => return Err(TemplateError::Busy { image: image() }),
+            None if relay.kept_signal().is_some() => return Err(TemplateError::Stopped),
+            None => thread::sleep(GLANCE),
+        }
+    };
+    if let Some(template) = warm.templates.find(key)? {
+        return Ok(Obtained { template, made: false });
+    }
+    let made = boot_and_save(host, request, warm, key, relay);
+    if let Err(error) = &made
+        && !matches!(error, TemplateError::Stopped | TemplateError::Full { .. })
+    {
+        warm.templates.note_failure(key);
+    }
+    made?;
+    let gone = || TemplateError::NotReady {
+        image: image(),
+        why: "it was removed at once".to_owned(),
+    };
+    let template = warm.templates.find(key)?.ok_or_else(gone)?;
+    Ok(Obtained { template, made: true })
+}
+
+fn boot_and_save(
+    host: &Host,
+    request: &LaunchRequest,
+    warm: &WarmStart,
+    key: Digest,
+    relay: &Relay,
+) -> Result<(), TemplateError> {
+    let workshop = warm.templates.workshop(request.memory.0.saturating_add(STATE_ROOM))?;
+    let machine = machine(request, workshop.path())?;
+    prepare::make_template_disks(host, request, &machine, workshop.path(), &warm.touch)?;
+    let log = workshop.path().join("hypervisor.log");
+    let spawned = spawn(host, &machine, &log, None)?;
+    let mut process = Process(spawned.child);
+    let (tell, messages) = channel();
+    let control = spawned.ports.first().expect("the control port comes first");
+    listen(control, tell.clone());
+    watch(&process.0, tell.clone());
+    relay.pass_to(tell);
+    let waited = wait_until_ready(request, &messages, relay);
+    relay.take_back(&messages);
+    let logs = Logs {
+        hypervisor: log,
+        console: machine.console,
+    };
+    waited.map_err(|error| error.with_words(&request.image.name, &logs))?;
+    let not_saved = |source| TemplateError::NotSaved {
+        image: request.image.name.clone(),
+        source,
+    };
+    let socket = spawned.monitor.expect("a machine with a template has a monitor");
+    let mut monitor = Monitor::begin(socket).map_err(not_saved)?;
+    monitor.save(&workshop.path().join(STATE)).map_err(not_saved)?;
+    // It may end before it has answered.
+    let _ = monitor.quit();
+    process.end();
+    warm.templates.adopt(key, &request.image.name, workshop)
+}
+
+/// The machine that is saved: `request`'s, with nothing of its job.
+fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine, TemplateError> {
+    let mut machine = prepare::machine(request, folder)?;
+    for share in &mut machine.shares {
+        share.folder = folder.join(prepare::NOTHING_SHARED);
+        share.read_only = true;
+    }
+    machine.console = folder.join("console.log");
+    machine.template = Some(key::template_use(&machine, folder, TemplateRole::Saved));
+    Ok(machine)
+}
+
+/// Why a guest is not ready.
+enum Unready {
+    Stopped,
+    Ended(&'static str),
+    Said(String),
+}
+
+impl Unready {
+    fn with_words(self, image: &str, logs: &Logs) -> TemplateError {
+        let why = match self {
+            Self::Stopped => return TemplateError::Stopped,
+            Self::Ended(how) => how.to_owned(),
+            Self::Said(problem) => problem,
+        };
+        let said = words(logs);
+        let said = said.lines().fold(String::new(), |text, line| text + "\n  | " + line);
+        TemplateError::NotReady {
+            image: image.to_owned(),
+            why: why + &said,
+        }
+    }
+}
+
+fn wait_until_ready(request: &LaunchRequest, messages: &Receiver<Message>, relay: &Relay) -> Result<(), Unready> {
+    let deadline = Instant::now() + request.limits.boot;
+    let mut problem = None;
+    loop {
+        match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Message::Reported(Report::Waiting { .. })) => return Ok(()),
+            Ok(Message::Reported(Report::Problem(said))) => problem = Some(said),
+            Ok(Message::Reported(Report::Ended { .. })) => {
+                return Err(problem.map_or(Unready::Ended("it would not wait for a job"), Unready::Said));
+            }
+            Ok(Message::Interrupted(interrupt)) => {
+                relay.keep(interrupt);
+                return Err(Unready::Stopped);
+            }
+            Ok(Message::HypervisorGone) => return Err(Unready::Ended("the hypervisor ended")),
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => return Err(Unready::Ended("it did not report in time")),
+            Err(RecvTimeoutError::Disconnected) => return Err(Unready::Ended("nothing can be heard of it")),
+        }
+    }
+}
+
+/// A hypervisor that does not outlive its maker.
+struct Process(Child);
+
+impl Process {
+    /// Waits until it has ended, as it was told to.
+    fn end(&mut self) {
+        let began = Instant::now();
+        while began.elapsed() < QUIT && matches!(self.0.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl From<TemplateError> for LaunchError {
+    fn from(error: TemplateError) -> Self {
+        Self::Template(Box::new(error))
+    }
+}

@@ -1,0 +1,120 @@
+//! Which template a launch can use: the one of an equal machine.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::error::TemplateError;
+use crate::digest::{Digest, Hasher};
+use crate::exec::Host;
+use crate::hypervisor::accelerator::Accelerator;
+use crate::hypervisor::machine::{Machine, TemplateRole, TemplateUse};
+use crate::hypervisor::qemu;
+use crate::launch::prepare;
+use crate::launch::request::{LaunchRequest, Start};
+use crate::recipe::RootKind;
+
+/// Counts changes of what a template is.
+const FORMAT: u32 = 1;
+/// Stands for every folder and file that may be another in each launch.
+const ANYWHERE: &str = "/anywhere";
+
+/// Why `request`'s machine cannot be one that was saved; `None` when it can.
+pub(super) fn obstacle(request: &LaunchRequest) -> Option<&'static str> {
+    match (request.start, request.image.root) {
+        (Start::Bios(_), _) => Some("its firmware is to start it"),
+        (Start::Direct, RootKind::Writable) => Some("its root file system is writable"),
+        (Start::Direct, RootKind::ReadOnly) => None,
+    }
+}
+
+/// The digest of all that a saved machine and its copies must have in common.
+pub(super) fn key(
+    host: &Host,
+    request: &LaunchRequest,
+    image: Digest,
+    touch: &[String],
+) -> Result<Digest, TemplateError> {
+    let mut hasher = Hasher::default();
+    hasher
+        .field(&FORMAT.to_le_bytes())
+        .field(env!("CARGO_PKG_VERSION").as_bytes())
+        .field(image.as_bytes());
+    for word in shape(request)? {
+        hasher.field(word.as_encoded_bytes());
+    }
+    hasher.field(&prepare::job_disk_length(request, 0).to_le_bytes());
+    hasher.field(&request.scratch.map_or(0, |size| size.0).to_le_bytes());
+    if let Some(libraries) = &request.libraries {
+        hasher.field(libraries.digest.as_bytes());
+    }
+    for command in touch {
+        hasher.field(command.as_bytes());
+    }
+    identify_hypervisor(host, request, &mut hasher);
+    if request.accelerator == Accelerator::Kvm {
+        hasher.field(&processor());
+    }
+    Ok(hasher.finish())
+}
+
+/// The command line of the saved machine, less the names of files that differ from launch to launch.
+fn shape(request: &LaunchRequest) -> Result<Vec<std::ffi::OsString>, TemplateError> {
+    let anywhere = Path::new(ANYWHERE);
+    let mut machine = prepare::machine(request, anywhere)?;
+    for share in &mut machine.shares {
+        anywhere.clone_into(&mut share.folder);
+        share.read_only = false;
+    }
+    for disk in &mut machine.disks {
+        anywhere.clone_into(&mut disk.file);
+    }
+    anywhere.clone_into(&mut machine.console);
+    machine.template = Some(template_use(&machine, anywhere, TemplateRole::Restored));
+    let line = qemu::command_line(&machine).map_err(crate::launch::LaunchError::from)?;
+    Ok(line.arguments)
+}
+
+/// What `machine` has to do with the template in `folder`.
+pub(super) fn template_use(machine: &Machine, folder: &Path, role: TemplateRole) -> TemplateUse {
+    let after_ports = machine.ports.iter().map(|port| port.descriptor + 1).max();
+    TemplateUse {
+        memory: folder.join(super::store::MEMORY),
+        role,
+        monitor: after_ports.unwrap_or(crate::exec::FIRST_DESCRIPTOR),
+    }
+}
+
+/// How `machine` is restored from the template in `folder`.
+pub(in crate::launch) fn restored(machine: &Machine, folder: &Path) -> TemplateUse {
+    template_use(machine, folder, TemplateRole::Restored)
+}
+
+/// The program file as it is now: a state is only good for the very build that saved it, which also gives
+/// the unversioned machine type its meaning.
+fn identify_hypervisor(host: &Host, request: &LaunchRequest, hasher: &mut Hasher) {
+    let program = host.find(request.image.architecture.qemu_system());
+    let program = program.and_then(|path| fs::canonicalize(path).ok()).unwrap_or_default();
+    hasher.field(program.as_os_str().as_encoded_bytes());
+    if let Ok(found) = fs::metadata(&program) {
+        for number in [found.dev(), found.ino(), found.len()] {
+            hasher.field(&number.to_le_bytes());
+        }
+        for time in [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()] {
+            hasher.field(&time.to_le_bytes());
+        }
+    }
+}
+
+/// What the processor is and can do, for guests that see it as it is.
+fn processor() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open("/proc/cpuinfo");
+    // The first processor's part; one with hundreds of processors is long.
+    let _ = file.and_then(|file| file.take(8192).read_to_end(&mut bytes));
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let fixed = |line: &&str| !line.starts_with("cpu MHz") && !line.starts_with("bogomips");
+    first.lines().filter(fixed).collect::<Vec<_>>().join("\n").into_bytes()
+}
