@@ -70,6 +70,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
 #define O_NONBLOCK 04000
 #define O_DIRECT 040000
 #define O_DIRECTORY 0200000
+#define O_NOFOLLOW 0400000
 #define O_CLOEXEC 02000000
 
 /* mount(2) */
@@ -78,6 +79,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
 #define MS_NODEV 4
 #define MS_NOEXEC 8
 #define MS_MOVE 8192
+#define MNT_DETACH 2
 
 /* poll(2) */
 #define POLLIN 1

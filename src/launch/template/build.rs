@@ -61,7 +61,7 @@ pub(in crate::launch) fn obtain(
     if let Some(why) = key::obstacle(request) {
         return Err(TemplateError::Impossible { image: image(), why });
     }
-    let key = key::key(host, request, warm.image, &warm.touch)?;
+    let key = key::key(host, request, warm)?;
     if let Some(template) = warm.templates.find(key)? {
         return Ok(Obtained { template, made: false });
     }
@@ -103,7 +103,7 @@ fn boot_and_save(
 ) -> Result<(), TemplateError> {
     let workshop = warm.templates.workshop(request.memory.0.saturating_add(STATE_ROOM))?;
     let machine = machine(request, workshop.path())?;
-    prepare::make_template_disks(host, request, &machine, workshop.path(), &warm.touch)?;
+    prepare::make_template_disks(host, request, &machine, workshop.path(), &warm.preparation)?;
     let log = workshop.path().join("hypervisor.log");
     let spawned = spawn(host, &machine, &log, None)?;
     let mut process = Process(spawned.child);
@@ -172,7 +172,12 @@ fn wait_until_ready(request: &LaunchRequest, messages: &Receiver<Message>, relay
     let mut problem = None;
     loop {
         match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Message::Reported(Report::Waiting { .. })) => return Ok(()),
+            Ok(Message::Reported(Report::Waiting { .. })) => {
+                if let Some(problem) = problem {
+                    tracing::warn!(problem, "the template lacks what the recipe wants in it");
+                }
+                return Ok(());
+            }
             Ok(Message::Reported(Report::Problem(said))) => problem = Some(said),
             Ok(Message::Reported(Report::Ended { .. })) => {
                 return Err(problem.map_or(Unready::Ended("it would not wait for a job"), Unready::Said));
