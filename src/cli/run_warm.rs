@@ -44,7 +44,13 @@ pub(super) fn attach(
     place: &PlaceArgs,
     request: &mut LaunchRequest,
 ) -> Result<(), CliError> {
-    if warmth == Warmth::Cold {
+    // What nobody asked for takes no room where nobody said that there is any.
+    let is_wanted = match warmth {
+        Warmth::Cold => false,
+        Warmth::Auto => place.node_cache.is_some(),
+        Warmth::Warm => true,
+    };
+    if !is_wanted {
         return Ok(());
     }
     let insist = warmth == Warmth::Warm;

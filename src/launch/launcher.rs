@@ -124,6 +124,7 @@ impl Attempts<'_> {
             Err(
                 error @ (TemplateError::Impossible { .. }
                 | TemplateError::Busy { .. }
+                | TemplateError::First { .. }
                 | TemplateError::FailedBefore { .. }
                 | TemplateError::Stopped),
             ) => {

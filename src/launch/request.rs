@@ -73,8 +73,8 @@ pub struct WarmStart {
     pub image: Digest,
     /// What a template does before it is saved.
     pub preparation: Preparation,
-    /// Wait for another launch that makes the template, try again what failed a short time ago, and
-    /// refuse a machine of which there cannot be one.
+    /// Make the template for the first launch already, wait for another launch that makes it, try again what failed a
+    /// short time ago, and refuse a machine of which there cannot be one.
     pub insist: bool,
 }
 

@@ -305,3 +305,36 @@ fn launches_at_once_are_warm_or_cold_and_all_succeed() {
     assert_eq!(node.templates().len(), 1);
     node.place.nothing_left();
 }
+
+/// Nobody pays for templates of what is launched once, nor finds them where no room was named.
+#[test]
+fn the_second_launch_of_a_kind_makes_the_template() {
+    let node = node();
+    let cache = node.place.path("node");
+    let report = node.place.work("report.json");
+    let phases = |options: &[&str]| {
+        let options = [options, &["--report", report.to_str().unwrap()]].concat();
+        assert_eq!(node.place.run(MINIMAL, &options, "echo hi").success(), "hi\n");
+        fs::read_to_string(&report).unwrap()
+    };
+    for _ in 0..2 {
+        let said = phases(&[]);
+        assert!(
+            said.contains("guest-ready") && !said.contains("template-made"),
+            "{said}"
+        );
+    }
+    node.place.nothing_left();
+    let named = ["--node-cache", cache.to_str().unwrap()];
+    let said = phases(&named);
+    assert!(said.contains("guest-ready") && node.templates().is_empty(), "{said}");
+    let said = phases(&named);
+    assert!(said.contains("template-made") && said.contains("restored"), "{said}");
+    let said = phases(&named);
+    assert!(said.contains("restored") && !said.contains("template-made"), "{said}");
+    // What cannot be saved is no reason to complain.
+    let options = [&named[..], &["--boot", "bios"]].concat();
+    let told = node.place.run(MINIMAL, &options, "echo hi");
+    assert_eq!((told.success().as_str(), told.err().as_str()), ("hi\n", ""));
+    node.place.nothing_left();
+}

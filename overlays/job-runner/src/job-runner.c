@@ -435,36 +435,61 @@ static void name_host(void)
     sys(__NR_close, fd);
 }
 
+/* Makes LINE a random identifier of RFC 4122 in hexadecimal, and an end of line; returns its length. */
+static size_t make_identifier(char line[40], int dashes)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t id[16];
+    size_t n = 0;
+    long fd = sys(__NR_open, "/dev/urandom", O_RDONLY | O_CLOEXEC, 0);
+    long got = sys(__NR_read, fd, id, sizeof id);
+    sys(__NR_close, fd);
+    if (got != sizeof id)
+        return 0;
+    id[6] = (id[6] & 0x0f) | 0x40;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    for (int i = 0; i < 16; i++) {
+        if (dashes && (i == 4 || i == 6 || i == 8 || i == 10))
+            line[n++] = '-';
+        line[n++] = digits[id[i] >> 4];
+        line[n++] = digits[id[i] & 15];
+    }
+    line[n++] = '\n';
+    return n;
+}
+
+/*
+ * The kernel makes the boot's identifier when it is first read, and keeps it. What ran before the
+ * template was saved may have read it: then it would be the same in every copy.
+ */
+static void renew_boot_id(void)
+{
+    char line[40];
+    size_t length = make_identifier(line, 1);
+    long fd = sys(__NR_open, "/run/hpcvm-boot-id", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0444);
+    if (fd >= 0 && length && write_all(fd, line, length) == 0)
+        sys(__NR_mount, "/run/hpcvm-boot-id", "/proc/sys/kernel/random/boot_id", 0, MS_BIND, 0);
+    sys(__NR_close, fd);
+}
+
 /*
  * A copy is another machine (machine-id(5)): the guest's own init gave the template an identifier.
  * Where systemd could not write the file it has mounted another over it, read-only.
  */
 static void renew_machine_id(void)
 {
-    static const char digits[] = "0123456789abcdef";
     static const char *const files[] = {"/etc/machine-id", "/var/lib/dbus/machine-id"};
-    char old[64], line[33];
-    uint8_t id[16];
-    long fd = sys(__NR_open, "/dev/urandom", O_RDONLY | O_CLOEXEC, 0);
-    long got = sys(__NR_read, fd, id, sizeof id);
-    sys(__NR_close, fd);
-    if (got != sizeof id)
-        return;
-    id[6] = (id[6] & 0x0f) | 0x40; /* a random identifier of RFC 4122, as systemd makes them */
-    id[8] = (id[8] & 0x3f) | 0x80;
-    for (int i = 0; i < 16; i++) {
-        line[2 * i] = digits[id[i] >> 4];
-        line[2 * i + 1] = digits[id[i] & 15];
-    }
-    line[32] = '\n';
+    char old[64], line[40];
+    size_t length = 0;
+    long fd;
     for (int i = 0; i < 2; i++) {
-        if (read_file(files[i], old, sizeof old) < 32)
+        if (read_file(files[i], old, sizeof old) < 32 || !(length = length ? length : make_identifier(line, 0)))
             continue;
         fd = sys(__NR_open, files[i], O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
         if (fd < 0 && sys(__NR_umount2, files[i], MNT_DETACH) == 0)
             fd = sys(__NR_open, files[i], O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0);
         if (fd >= 0)
-            write_all(fd, line, sizeof line);
+            write_all(fd, line, length);
         sys(__NR_close, fd);
     }
 }
@@ -477,8 +502,10 @@ static void take_identity(void)
     sys(__NR_sethostname, hostname, length_of(hostname));
     name_host();
     add_entropy();
-    if (restored)
+    if (restored) {
+        renew_boot_id();
         renew_machine_id();
+    }
     /* A template has brought the loopback interface up already. */
     if (network || !restored)
         configure_network();
@@ -762,6 +789,7 @@ static long hand_over(void)
         drop_preload();
         return 0;
     }
+    give_pipes(&preload.pipes, uid, gid);
     write_all(to, "g", 1);
     sys(__NR_close, to);
     sys(__NR_close, preload.answer[0]);
@@ -778,6 +806,7 @@ static long start_job(struct failure *failed)
     if (preloaded > 0)
         return preloaded;
     make_pipes(&pipes);
+    give_pipes(&pipes, uid, gid);
     sys(__NR_pipe2, failure, O_CLOEXEC);
     long child = sys(__NR_fork);
     if (child == 0)

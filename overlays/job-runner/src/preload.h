@@ -33,6 +33,14 @@ static void make_pipes(struct pipes *pipes)
     sys(__NR_fcntl, pipes->out[1], F_SETPIPE_SZ, 1 << 20);
 }
 
+/* The job may open its own streams by name, as /dev/stdout: a pipe belongs to who made it. */
+static void give_pipes(const struct pipes *pipes, uint32_t uid, uint32_t gid)
+{
+    sys(NR_FCHOWN, pipes->in[1], uid, gid);
+    sys(NR_FCHOWN, pipes->out[0], uid, gid);
+    sys(NR_FCHOWN, pipes->err[0], uid, gid);
+}
+
 /* In the child: takes the job's ends of the pipes, a session and the signals of an ordinary process. */
 static void take_streams(const struct pipes *pipes)
 {

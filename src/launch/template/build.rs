@@ -49,8 +49,8 @@ pub fn make(
     obtain(host, request, warm, &relay).map(|obtained| obtained.made)
 }
 
-/// The template for `request`: found, or made. While another launch makes it, this one waits only if
-/// `warm` insists.
+/// The template for `request`: found, or made. Who does not insist makes none for the first launch of its kind, which
+/// may be the only one, and does not wait while another launch makes it.
 pub(in crate::launch) fn obtain(
     host: &Host,
     request: &LaunchRequest,
@@ -67,6 +67,9 @@ pub(in crate::launch) fn obtain(
     }
     if warm.templates.failed_lately(key) && !warm.insist {
         return Err(TemplateError::FailedBefore { image: image() });
+    }
+    if !warm.insist && !warm.templates.seen_before(key) {
+        return Err(TemplateError::First { image: image() });
     }
     let _right = loop {
         match warm.templates.try_making(key)? {

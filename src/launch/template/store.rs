@@ -7,6 +7,7 @@
 //! CACHE/templates/<key>/template.json  of which image; lengths; a checksum of the state
 //! CACHE/locks/<key>.use                held shared by every launch that uses it; its time is the last use
 //! CACHE/locks/<key>.make               held while it is made
+//! CACHE/locks/<key>.seen               a launch could have used it
 //! CACHE/locks/<key>.failed             it could not be made or restored: not before an hour again
 //! ```
 //!
@@ -174,6 +175,18 @@ impl Templates {
         let _renamed = workshop.keep();
         let _ = fs::remove_file(self.lock_path(key, "failed"));
         Ok(())
+    }
+
+    /// Whether a launch asked this before: who launches twice will launch again. Where it cannot be noted,
+    /// nobody did.
+    pub(super) fn seen_before(&self, key: Digest) -> bool {
+        let mut options = OpenOptions::new();
+        let noted = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.lock_path(key, "seen"));
+        noted.is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
     }
 
     /// Whether `key` failed less than an hour ago.
