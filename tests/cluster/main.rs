@@ -2,6 +2,7 @@
 //!
 //! What is seen here about signals stands in docs/cluster.md.
 
+mod failures;
 mod harness;
 mod htcondor;
 mod jobs;
@@ -10,6 +11,7 @@ mod nodes;
 mod observe;
 mod signals;
 mod site;
+mod strangers;
 mod submit;
 mod suspend;
 mod timing;

@@ -28,7 +28,7 @@ fn every_vm_of_an_array_tells_all_its_moments() {
         let options = ["-t", "1-4", "--vms-per-slot", "2", "--timing-log", "--stage", "always"];
         let more = ["--wait", "--name", scheduler];
         let job = site.submit(scheduler, &[&options[..], &more].concat(), "echo here");
-        let log_of_all = || site.said(&["log", &key(&site, scheduler)]);
+        let log_of_all = || site.said(&["log", &site.key(scheduler)]);
         // A slot tells of its end after its status is known.
         wait_until("all slots have told of their end", || {
             log_of_all().matches("slot-ended").count() == 4
@@ -52,10 +52,10 @@ fn every_vm_of_an_array_tells_all_its_moments() {
                 assert_eq!(told, expected, "{scheduler}: {moment}\n{log}");
             }
         }
-        let timeline = site.said(&["timeline", &key(&site, scheduler)]);
+        let timeline = site.said(&["timeline", &site.key(scheduler)]);
         assert!(timeline.contains("4 slots, 8 VMs"), "{timeline}");
         assert!(timeline.contains("from submit to the job's first output"), "{timeline}");
-        let explained = site.said(&["explain", &key(&site, scheduler)]);
+        let explained = site.said(&["explain", &site.key(scheduler)]);
         assert!(
             explained.contains("every VM that was started ended and was discarded"),
             "{explained}"
@@ -64,14 +64,6 @@ fn every_vm_of_an_array_tells_all_its_moments() {
             assert_eq!(site.file(&format!("{scheduler}.o{job}.{task}.vm{vm}")), "here\n");
         }
     }
-}
-
-/// The key of the newest job of a scheduler.
-fn key(site: &Site, scheduler: &str) -> String {
-    let jobs: serde_json::Value = serde_json::from_str(&site.said(&["log", "--json"])).unwrap();
-    let jobs = jobs.as_array().unwrap().iter().rev();
-    let mut own = jobs.filter(|job| job["scheduler"] == scheduler);
-    own.next().unwrap()["job"].as_str().unwrap().to_owned()
 }
 
 #[test]
