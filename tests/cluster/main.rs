@@ -15,3 +15,4 @@ mod strangers;
 mod submit;
 mod suspend;
 mod timing;
+mod warm;
