@@ -2,6 +2,7 @@
 //!
 //! What is seen here about signals stands in docs/cluster.md.
 
+mod chaos;
 mod failures;
 mod harness;
 mod htcondor;

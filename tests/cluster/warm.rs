@@ -18,7 +18,16 @@ fn tasks_of_a_node_share_a_template_and_are_killed_like_others() {
     };
     let mut templates = 0;
     for scheduler in BOTH {
-        let options = ["--start", "warm", "-t", "1-4", "--timing-log", "--wait", "--name", scheduler];
+        let options = [
+            "--start",
+            "warm",
+            "-t",
+            "1-4",
+            "--timing-log",
+            "--wait",
+            "--name",
+            scheduler,
+        ];
         let job = site.submit(scheduler, &options, "echo here");
         let log = || site.said(&["log", &site.key(scheduler)]);
         wait_until("all slots have told of their end", || {
@@ -28,7 +37,10 @@ fn tasks_of_a_node_share_a_template_and_are_killed_like_others() {
         let count = |moment: &str| log.matches(&format!("\"event\":\"{moment}\"")).count();
         let (made, restored, failed) = (count("template-made"), count("restored"), count("restore-failed"));
         // A host that is too busy has a machine boot after all, and the template made anew.
-        assert!(restored > 0 && restored + count("guest-ready") == 4, "{scheduler}: {log}");
+        assert!(
+            restored > 0 && restored + count("guest-ready") == 4,
+            "{scheduler}: {log}"
+        );
         assert!(made <= 1 + failed, "{scheduler}: {log}");
         templates += made;
         for task in 1..=4 {
@@ -36,7 +48,10 @@ fn tasks_of_a_node_share_a_template_and_are_killed_like_others() {
         }
         let explained = site.said(&["explain", &site.key(scheduler)]);
         assert!(explained.contains("the restored machine reported"), "{explained}");
-        assert!(site.said(&["timeline", &site.key(scheduler)]).contains("restore"), "{scheduler}");
+        assert!(
+            site.said(&["timeline", &site.key(scheduler)]).contains("restore"),
+            "{scheduler}"
+        );
 
         let name = format!("killed-{scheduler}");
         let job = site.submit(scheduler, &["--start", "warm", "--name", &name], TRAP);
