@@ -151,7 +151,8 @@ impl Launcher<'_> {
         let own = self.slot.scratch.clone().filter(|path| path.is_dir());
         let scratch = own.clone().unwrap_or_else(|| self.context.places.scratch.clone());
         // A node that went down in the midst has the folders of its slots, too.
-        let reaped = launch::reap(&scratch) + own.as_deref().and_then(Path::parent).map_or(0, launch::reap_below);
+        let beside = own.as_deref().and_then(Path::parent);
+        let reaped = launch::reap(&scratch) + beside.map_or(0, launch::reap_with_slots);
         if reaped > 0 {
             tracing::info!(folders = reaped, "removed what killed launches had left");
         }
