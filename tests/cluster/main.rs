@@ -3,6 +3,7 @@
 //! What is seen here about signals stands in docs/cluster.md.
 
 mod chaos;
+mod errors;
 mod failures;
 mod harness;
 mod htcondor;
