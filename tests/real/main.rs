@@ -21,3 +21,6 @@ mod signals;
 mod slimmed;
 mod users;
 mod warm;
+mod warm_machines;
+mod warm_node;
+mod warm_python;

@@ -20,6 +20,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
     return result;
 }
 #define NR_CHOWN __NR_chown32
+#define NR_FCHOWN __NR_fchown32
 #define NR_SETUID __NR_setuid32
 #define NR_SETGID __NR_setgid32
 #define NR_SETGROUPS __NR_setgroups32
@@ -36,6 +37,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
     return result;
 }
 #define NR_CHOWN __NR_chown
+#define NR_FCHOWN __NR_fchown
 #define NR_SETUID __NR_setuid
 #define NR_SETGID __NR_setgid
 #define NR_SETGROUPS __NR_setgroups
@@ -70,6 +72,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
 #define O_NONBLOCK 04000
 #define O_DIRECT 040000
 #define O_DIRECTORY 0200000
+#define O_NOFOLLOW 0400000
 #define O_CLOEXEC 02000000
 
 /* mount(2) */
@@ -77,7 +80,9 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
 #define MS_NOSUID 2
 #define MS_NODEV 4
 #define MS_NOEXEC 8
+#define MS_BIND 4096
 #define MS_MOVE 8192
+#define MNT_DETACH 2
 
 /* poll(2) */
 #define POLLIN 1
