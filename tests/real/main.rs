@@ -13,6 +13,7 @@ mod jobs;
 mod libraries;
 mod limits;
 mod linked;
+mod locks;
 mod mpi;
 mod oracles;
 mod science;
