@@ -178,6 +178,7 @@ pub(super) mod tag {
     pub(super) const LIBRARIES: u16 = 20;
     pub(in crate::guest) const TOUCH: u16 = 21;
     pub(in crate::guest) const PRELOAD: u16 = 22;
+    pub(in crate::guest) const OTHERS: u16 = 23;
 }
 
 /// The repository is a folder of the host.

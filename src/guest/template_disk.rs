@@ -61,6 +61,9 @@ pub fn encode(
     for command in TOUCHED.iter().copied().chain(touch.iter().map(String::as_str)) {
         body.string(tag::TOUCH, OsStr::new(command))?;
     }
+    if !touch.is_empty() || !python.is_empty() {
+        body.record(tag::OTHERS, &[]);
+    }
     if !python.is_empty() {
         let words = [PYTHON, "-c", PRELOAD_PROGRAM].into_iter();
         let words = words.chain(python.iter().map(String::as_str));

@@ -45,6 +45,8 @@ static uint32_t preload_length;
 static long job_disk = -1, result_disk = -1, control = -1;
 static struct text control_line;
 
+static int others_ran; /* in the template, besides what hpcvm itself runs there */
+
 /* ---- reports ---- */
 
 __attribute__((noreturn)) static void power_off(void)
@@ -222,6 +224,7 @@ static void take_record(uint16_t tag, char *bytes, uint32_t length)
     case TAG_SCRATCH: scratch = string(bytes, length); break;
     case TAG_LIBRARIES: take_libraries(bytes, length); break;
     case TAG_TOUCH: if (touch_count < 64) touches[touch_count++] = (char *)string(bytes, length); break;
+    case TAG_OTHERS: others_ran = 1; break;
     case TAG_PRELOAD: if (length && !bytes[length - 1]) preload_words = bytes, preload_length = length; break;
     }
 }
@@ -396,12 +399,38 @@ static void configure_network(void)
  * Gives the caller's numeric id the job user's name. The new line comes first, so that it wins
  * over entries of that name or number which the image brought.
  */
+/*
+ * Files that are written before every job. To open one for writing copies it into the overlay,
+ * which is a sixth of all instructions between a restored machine's first and its job: a template
+ * has done that, and keeps them open.
+ */
+static struct {
+    const char *path;
+    long fd;
+} kept_open[] = {{"/etc/hosts", -1}, {"/etc/passwd", -1}, {"/etc/group", -1}};
+
+static void keep_open(void)
+{
+    for (size_t i = 0; i < sizeof kept_open / sizeof *kept_open; i++)
+        kept_open[i].fd = sys(__NR_open, kept_open[i].path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+}
+
+/* The file, if it is kept open. */
+static long kept(const char *path)
+{
+    for (size_t i = 0; i < sizeof kept_open / sizeof *kept_open; i++)
+        if (same(kept_open[i].path, path))
+            return kept_open[i].fd;
+    return -1;
+}
+
 static void name_account(const char *path, uint32_t id, const char *name, const char *rest)
 {
     static char old[1 << 20];
     struct text line = {.length = 0};
     struct text wanted = {.length = 0};
-    long length = read_file(path, old, sizeof old);
+    long fd = kept(path);
+    long length = fd >= 0 ? read_all(fd, old, sizeof old) : read_file(path, old, sizeof old);
     put(&wanted, name);
     put(&wanted, ":x:");
     put_number(&wanted, id);
@@ -412,9 +441,12 @@ static void name_account(const char *path, uint32_t id, const char *name, const 
     put(&line, wanted.bytes);
     put(&line, rest);
     put(&line, "\n");
-    long fd = sys(__NR_open, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        fd = sys(__NR_open, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return;
+    /* What is written is longer than what was there, and so leaves nothing of it behind. */
+    sys(__NR_lseek, fd, 0, SEEK_SET);
     write_all(fd, line.bytes, line.length);
     if (length > 0)
         write_all(fd, old, (size_t)length);
@@ -428,9 +460,12 @@ static void name_host(void)
     put(&line, "127.0.1.1 ");
     put(&line, hostname);
     put(&line, "\n");
-    long fd = sys(__NR_open, "/etc/hosts", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    long fd = kept("/etc/hosts");
+    if (fd < 0)
+        fd = sys(__NR_open, "/etc/hosts", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return;
+    sys(__NR_lseek, fd, 0, SEEK_END);
     write_all(fd, line.bytes, line.length);
     sys(__NR_close, fd);
 }
@@ -503,7 +538,8 @@ static void take_identity(void)
     name_host();
     add_entropy();
     if (restored) {
-        renew_boot_id();
+        if (others_ran)
+            renew_boot_id();
         renew_machine_id();
     }
     /* A template has brought the loopback interface up already. */
@@ -687,7 +723,8 @@ static long execute(struct failure *failure)
 }
 
 /* In the child: becomes the job, or tells PARENT which step failed. */
-__attribute__((noreturn)) static void become_job(const struct pipes *pipes, long parent)
+/* Shares our memory until the job's program takes its place: not inlined, so that it has a stack frame of its own. */
+__attribute__((noreturn, noinline)) static void become_job(const struct pipes *pipes, long parent)
 {
     static struct failure failure;
     take_streams(pipes);
@@ -808,7 +845,7 @@ static long start_job(struct failure *failed)
     make_pipes(&pipes);
     give_pipes(&pipes, uid, gid);
     sys(__NR_pipe2, failure, O_CLOEXEC);
-    long child = sys(__NR_fork);
+    long child = fork_in_place();
     if (child == 0)
         become_job(&pipes, failure[1]);
     close_job_ends(&pipes);
@@ -1214,6 +1251,8 @@ static void serve_as_template(void)
     for (int i = 0; i < touch_count; i++)
         touch(touches[i]);
     preload_interpreter();
+    others_ran |= is_service;
+    keep_open();
     sys(__NR_sync);
     tell_event("waiting", "");
     while (is_template(job_disk))

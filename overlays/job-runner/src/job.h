@@ -49,6 +49,7 @@ enum tag {
     TAG_LIBRARIES = 20, /* u32 kind, u32 generation, 32 bytes its digest, string 9p tag, string guest path */
     TAG_TOUCH = 21,    /* string: a shell command run before a template is saved, repeated */
     TAG_PRELOAD = 22,  /* strings: an interpreter that a template starts, and its arguments */
+    TAG_OTHERS = 23,   /* nothing: what runs before a template is saved may read what copies must not share */
 };
 /* Strings end with a NUL that counts in their length. */
 

@@ -19,6 +19,13 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
     __asm__ volatile("int $0x80" : "=a"(result) : "a"(n), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e) : "memory");
     return result;
 }
+/* vfork(2), always in its caller: the child goes on with the stack that its parent comes back to. */
+static inline __attribute__((always_inline)) long fork_in_place(void)
+{
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "0"(__NR_vfork) : "memory");
+    return result;
+}
 #define NR_CHOWN __NR_chown32
 #define NR_FCHOWN __NR_fchown32
 #define NR_SETUID __NR_setuid32
@@ -34,6 +41,12 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
     register long r8 __asm__("r8") = e;
     __asm__ volatile("syscall" : "=a"(result) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
                      : "rcx", "r11", "memory");
+    return result;
+}
+static inline __attribute__((always_inline)) long fork_in_place(void)
+{
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "0"(__NR_vfork) : "rcx", "r11", "memory");
     return result;
 }
 #define NR_CHOWN __NR_chown
@@ -233,13 +246,10 @@ static void make_folders(const char *path)
     sys(__NR_mkdir, part, 0755);
 }
 
-/* Reads a small file whole; returns its length or a negative errno, and ends it with NUL. */
-static long read_file(const char *path, char *buffer, size_t size)
+/* Reads an open file from where it is; returns the length, and ends it with NUL. */
+static long read_all(long fd, char *buffer, size_t size)
 {
-    long fd = sys(__NR_open, path, O_RDONLY | O_CLOEXEC, 0);
     size_t n = 0;
-    if (fd < 0)
-        return fd;
     while (n < size - 1) {
         long got = sys(__NR_read, fd, buffer + n, size - 1 - n);
         if (got == -EINTR)
@@ -249,8 +259,18 @@ static long read_file(const char *path, char *buffer, size_t size)
         n += (size_t)got;
     }
     buffer[n] = 0;
-    sys(__NR_close, fd);
     return (long)n;
+}
+
+/* Reads a small file whole; returns its length or a negative errno, and ends it with NUL. */
+static long read_file(const char *path, char *buffer, size_t size)
+{
+    long fd = sys(__NR_open, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    long length = read_all(fd, buffer, size);
+    sys(__NR_close, fd);
+    return length;
 }
 
 static long write_all(long fd, const void *bytes, size_t n)
