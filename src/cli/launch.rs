@@ -402,6 +402,10 @@ impl Launcher<'_> {
         let meant = variables.iter().filter(|(name, _)| name == "SLURM_CONF");
         let invocation = meant.fold(invocation, |invocation, (name, value)| invocation.env(name, value));
         let asked = self.context.host.run(&invocation);
+        // Slurm tells all processes of the job to end as soon as it is asked, that command too.
+        if self.stopped.load(Ordering::Relaxed) {
+            return true;
+        }
         if let Err(error) = &asked {
             self.context.ui.complain(&format!("hpcvm: {error}\n"));
         }
