@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 /// A sound machine reports within this time on a free processor core.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How soon a machine that the host holds up is looked at again.
+const GLANCE: Duration = Duration::from_millis(100);
 /// No machine gets more, however busy the host is.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -32,7 +34,22 @@ impl Watchdog {
 
     /// What is left of the time it may take, as far as is known now.
     pub(in crate::launch) fn left(&self) -> Duration {
-        self.allowed().saturating_sub(self.began.elapsed())
+        let elapsed = self.began.elapsed();
+        let left = self.allowed().saturating_sub(elapsed);
+        // The kernel counts a wait when it is over.
+        if left.is_zero() && elapsed < LIMIT && self.is_held_up(elapsed) {
+            GLANCE
+        } else {
+            left
+        }
+    }
+
+    /// Whether the host is busy, and the process, or a thread of ours that may have heard of it, wants to run.
+    fn is_held_up(&self, elapsed: Duration) -> bool {
+        let process = self.process.to_string();
+        let is_busy = waited(&process).saturating_mul(10) > elapsed;
+        // One of our threads runs: this one.
+        is_busy && (wanting(&process) > 0 || wanting("self") > 1)
     }
 
     fn allowed(&self) -> Duration {
@@ -52,6 +69,24 @@ fn waited(process: &str) -> Duration {
     Duration::from_nanos(threads.flatten().filter_map(wait).sum())
 }
 
+/// How many threads of `process` run, wait for a processor or for a disk (proc(5), `stat`).
+fn wanting(process: &str) -> usize {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else {
+        return 0;
+    };
+    let wants = |thread: &fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        wants_to_run(&stat)
+    };
+    threads.flatten().filter(wants).count()
+}
+
+fn wants_to_run(stat: &str) -> bool {
+    // The name before it may hold blanks and brackets.
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|state| state.starts_with(['R', 'D']))
+}
+
 fn second_number(line: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
@@ -67,6 +102,15 @@ mod tests {
         let watchdog = Watchdog::new(std::process::id());
         let allowed = watchdog.allowed();
         assert!((PATIENCE..=LIMIT).contains(&allowed), "{allowed:?}");
+        for (stat, wants) in [
+            ("7 (a) S b) R 1 7", true),
+            ("7 (R) S 1", false),
+            ("7 (x) D 1", true),
+            ("", false),
+        ] {
+            assert_eq!(wants_to_run(stat), wants, "{stat}");
+        }
+        assert!(wanting("self") > 0 && wanting("none") == 0);
         // No such process: nothing is known, nothing is given.
         let gone = Watchdog::new(u32::MAX);
         assert_eq!(waited("none"), Duration::ZERO);
