@@ -2,11 +2,12 @@
 //! as the launcher does?
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use hpcvm::guest::control::{Order, Report, Step};
 use hpcvm::guest::job_disk::{Identity, JobDescription};
@@ -56,7 +57,7 @@ fn job(command: &[&str]) -> JobDescription {
 }
 
 /// Runs a job whose job disk begins with these bytes; `answer` is given each report and says what the launcher says.
-fn run(job_disk: &[u8], input: &[u8], mut answer: impl FnMut(&Report) -> Option<Order>) -> Ran {
+fn run(job_disk: &[u8], input: &[&[u8]], mut answer: impl FnMut(&Report) -> Option<Order>) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let image = guest::store_image(&path("store"), "boot-guest");
@@ -65,15 +66,24 @@ fn run(job_disk: &[u8], input: &[u8], mut answer: impl FnMut(&Report) -> Option<
         file.write_all_at(content, 0).unwrap();
         file.set_len(1 << 20).unwrap();
     }
-    let [control, stdin] = ["control", "stdin"].map(|name| UnixListener::bind(path(name)).unwrap());
+    let [control, streams] = ["control", "streams"].map(|name| UnixListener::bind(path(name)).unwrap());
     let mut qemu = start_qemu(folder.path(), &image.path(DISK_FILE));
-    let [mut control, mut stdin] = [control, stdin].map(|listener| listener.accept().unwrap().0);
-    let input = input.to_vec();
-    // QEMU forgets what it has not read when a socket is closed: it stays open until the end.
-    let feeder = std::thread::spawn(move || stdin.write_all(&input).map(|()| stdin));
-    let mut reports = Vec::new();
+    let [mut control, mut streams] = [control, streams].map(|listener| listener.accept().unwrap().0);
+    let mut output = streams.try_clone().unwrap();
+    let reader = thread::spawn(move || {
+        let mut read = Vec::new();
+        output.read_to_end(&mut read).map(|_| read)
+    });
+    let (mut reports, mut frames) = (Vec::new(), input.iter());
     for line in BufReader::new(control.try_clone().unwrap()).lines() {
-        let report = Report::parse(&line.unwrap()).unwrap();
+        let line = line.unwrap();
+        if line == "more" {
+            let frame = frames.next().copied().unwrap_or_default();
+            let length = u32::try_from(frame.len()).unwrap();
+            streams.write_all(&[&length.to_le_bytes(), frame].concat()).unwrap();
+            continue;
+        }
+        let report = Report::parse(&line).unwrap();
         let last = matches!(report, Report::Ended { .. });
         if let Some(order) = answer(&report) {
             control.write_all(order.line().as_bytes()).unwrap();
@@ -84,17 +94,16 @@ fn run(job_disk: &[u8], input: &[u8], mut answer: impl FnMut(&Report) -> Option<
         reports.push(report);
     }
     assert!(qemu.wait().unwrap().success());
-    feeder.join().unwrap().ok();
     Ran {
         reports,
-        stdout: fs::read(path("stdout")).unwrap(),
+        stdout: reader.join().unwrap().unwrap(),
         stderr: fs::read(path("stderr")).unwrap(),
         result: ResultHeader::decode(&fs::read(path("result.disk")).unwrap()),
     }
 }
 
-/// QEMU with the disks and ports that `VirtualBox` gives the guest: COM1 to COM4 are control, standard output,
-/// standard error and standard input.
+/// QEMU with the disks and ports that `VirtualBox` gives the guest: COM1 is the console, COM2 control, COM3 standard
+/// output and input, COM4 standard error.
 fn start_qemu(folder: &Path, disk: &Path) -> Child {
     let mut qemu = Command::new("qemu-system-i386");
     qemu.args("-accel tcg -m 32 -display none -monitor none -nic none -no-reboot".split(' '))
@@ -112,10 +121,10 @@ fn start_qemu(folder: &Path, disk: &Path) -> Child {
         qemu.args(["-drive", &drive]);
     }
     for (id, back_end) in [
+        ("console", "null"),
         ("control", "socket,path=control"),
-        ("stdout", "file,path=stdout"),
+        ("streams", "socket,path=streams"),
         ("stderr", "file,path=stderr"),
-        ("stdin", "socket,path=stdin"),
     ] {
         qemu.args(["-chardev", &format!("{back_end},id={id}")]);
         qemu.args(["-serial", &format!("chardev:{id}")]);
@@ -201,15 +210,10 @@ fn a_stream_that_nobody_reads_kills_the_job_that_writes_to_it() {
 }
 
 #[test]
-fn standard_input_comes_in_frames() {
+fn standard_input_comes_in_frames_that_were_asked_for() {
     let cat = job(&["cat"]).encode().unwrap();
-    let mut frames = Vec::new();
     let long = "0123456789\n".repeat(500);
-    for frame in ["first\n", &long, ""] {
-        frames.extend(u32::try_from(frame.len()).unwrap().to_le_bytes());
-        frames.extend(frame.as_bytes());
-    }
-    let ran = run(&cat, &frames, |_| None);
+    let ran = run(&cat, &[b"first\n", long.as_bytes()], |_| None);
     assert_eq!(text(&ran.stdout), format!("first\n{long}"));
     assert_eq!(ran.result.unwrap().ending, Ending::Exited(0));
 }

@@ -3,7 +3,7 @@
  * disk by the BIOS, runs the job's command as far as it knows it, and leaves the ending on the result disk.
  * It is for hypervisors that are too slow, where they are tested, for Linux.
  *
- * Its ports are the four of a PC: COM1 control, COM2 standard output, COM3 standard error, COM4 standard input.
+ * Its ports are three of a PC's four: COM2 control, COM3 standard output and input, COM4 standard error.
  */
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -20,8 +20,8 @@ static int leaving;     /* `exit` was met, or the job was killed */
 
 /* Ports */
 
-enum { CONTROL, STDOUT, STDERR, STDIN };
-static const u16 ports[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+enum { CONTROL, STDOUT, STDERR, STDIN = STDOUT };
+static const u16 ports[] = {0x2f8, 0x3e8, 0x2e8};
 
 static int stopping, acknowledged, nobody_reads[2];
 
@@ -161,8 +161,8 @@ void guest(void)
 	for (char *byte = bss_start; byte < bss_end; byte++)
 		*byte = 0;
 	started_at = ticks();
-	for (int port = 0; port < 4; port++)
-		open_port(ports[port], port == STDOUT || port == STDERR);
+	for (int port = CONTROL; port <= STDERR; port++)
+		open_port(ports[port], port != CONTROL);
 	report("ready", 0, 0);
 	const char *problem = read_job();
 	if (problem) {

@@ -61,11 +61,12 @@ static void sleep(int seconds)
 	}
 }
 
-/* Standard input, frame by frame, to standard output. */
+/* Standard input to standard output: the host sends a frame when it is asked for one. */
 static void cat(int port)
 {
 	for (;;) {
 		u32 length = 0;
+		say("more\n");
 		for (int i = 0; i < 4; i++) {
 			int byte = get_byte();
 			if (byte < 0)
