@@ -95,16 +95,17 @@ fn a_base_and_its_differencing_image_are_read_as_the_disk() {
     let path = |name: &str| folder.path().join(name);
     let disk = disk();
     let mut base = File::create_new(path("base.vdi")).unwrap();
-    let header = write_fixed(&mut &disk[..], disk.len() as u64, &mut base).unwrap().header;
+    let header = write_fixed(&mut &disk[..], disk.len() as u64, &mut base)
+        .unwrap()
+        .header;
     let child = Uuid::random().unwrap();
     let mut clone = File::create_new(path("child.vdi")).unwrap();
     write_differencing(&header, child, &mut clone).unwrap();
-    assert_eq!(Header::read(&mut File::open(path("base.vdi")).unwrap()).unwrap(), header);
-    fs::write(
-        path("VirtualBox.xml"),
-        registry(folder.path(), header.created, child),
-    )
-    .unwrap();
+    assert_eq!(
+        Header::read(&mut File::open(path("base.vdi")).unwrap()).unwrap(),
+        header
+    );
+    fs::write(path("VirtualBox.xml"), registry(folder.path(), header.created, child)).unwrap();
     let manage = "/usr/lib/virtualbox/VBoxManage";
     let script = format!(
         "vbox-img info --filename base.vdi
