@@ -5,15 +5,20 @@ use std::fmt;
 /// A file format for virtual disks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ExportFormat {
-    /// `VirtualBox`'s disk, of the fixed type, with holes: the very file of the store
+    /// `VirtualBox`'s disk, as the store has it.
+    #[value(help = "VirtualBox's disk of the fixed type, as the store has it, with holes")]
     Vdi,
-    /// QEMU's disk
+    /// QEMU's disk.
+    #[value(help = "QEMU's disk")]
     Qcow2,
-    /// The disk's bytes and nothing else, with holes
+    /// The disk's bytes and nothing else.
+    #[value(help = "The disk's bytes and nothing else, with holes")]
     Raw,
-    /// `VMware`'s disk, compressed (streamOptimized)
+    /// `VMware`'s disk of the kind streamOptimized.
+    #[value(help = "VMware's disk, compressed (streamOptimized)")]
     Vmdk,
-    /// A machine for `VirtualBox` and `VMware` to import: a tar archive of its description, disk and digests
+    /// A machine to import: a tar archive of its description, disk and digests.
+    #[value(help = "A machine to import: a tar archive of its description, its disk (vmdk) and their digests")]
     Ova,
 }
 
