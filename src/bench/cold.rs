@@ -80,6 +80,8 @@ impl ColdStarts<'_> {
             machine: Facts::gather(host, self.image.manifest.architecture, self.accelerator)?,
             images: images.iter().flatten().map(launched).collect(),
             launches: Vec::new(),
+            memory: Vec::new(),
+            rates: Vec::new(),
         })
     }
 
@@ -111,7 +113,7 @@ impl ColdStarts<'_> {
 
     /// A job as a user runs it, its working directory shared.
     fn job(&self, image: &StoredImage, boot: &str) -> Invocation {
-        self.job_with(image, ["--boot", boot])
+        self.job_with(image, ["--boot", boot, "--start", "cold"])
     }
 
     /// The same with other options of `hpcvm run`.
@@ -219,7 +221,7 @@ mod tests {
         let cold = cold(&image, Path::new("/tmp/b"), &options);
         assert_eq!(
             cold.job(&image, "bios").to_string(),
-            "TMPDIR=/tmp/b /bin/hpcvm --store /store --quiet run --boot bios --accel tcg /store/images/x -- echo hpcvm-bench"
+            "TMPDIR=/tmp/b /bin/hpcvm --store /store --quiet run --boot bios --start cold --accel tcg /store/images/x -- echo hpcvm-bench"
         );
     }
 

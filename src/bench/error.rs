@@ -9,6 +9,7 @@ use crate::durable::WriteError;
 use crate::exec::ExecError;
 use crate::hypervisor::qemu::UnspeakablePath;
 use crate::image::StoreError;
+use crate::launch::LaunchError;
 use crate::launch::template::TemplateError;
 
 /// A benchmark cannot be run to its end.
@@ -72,6 +73,17 @@ pub enum BenchError {
     /// The hypervisor cannot be told where a file is.
     #[error(transparent)]
     Path(#[from] UnspeakablePath),
+    /// Not all VMs ran at once.
+    #[error("of {wanted} VMs that were to run at once, {found} were found")]
+    Crowd {
+        /// How many were started.
+        wanted: usize,
+        /// How many hypervisors there were when all jobs should have run.
+        found: usize,
+    },
+    /// A launch of a crowd failed.
+    #[error(transparent)]
+    Launching(Box<LaunchError>),
     /// There is no template to measure with.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -103,6 +115,8 @@ impl Problem for BenchError {
             Self::OtherResults { .. } => "HV1505",
             Self::Scenarios { .. } => "HV1506",
             Self::Write(error) => error.code(),
+            Self::Crowd { .. } => "HV1507",
+            Self::Launching(error) => error.code(),
             Self::Template(error) => error.code(),
             Self::Program(error) => error.code(),
         }
@@ -111,10 +125,11 @@ impl Problem for BenchError {
     fn blame(&self) -> Blame {
         match self {
             Self::Image { source, .. } => source.blame(),
-            Self::Launch { .. } | Self::Late { .. } | Self::Scenarios { .. } => Blame::Guest,
+            Self::Launch { .. } | Self::Late { .. } | Self::Scenarios { .. } | Self::Crowd { .. } => Blame::Guest,
             Self::Io { .. } => Blame::Host,
             Self::Path(_) | Self::OtherResults { .. } => Blame::User,
             Self::Write(error) => error.blame(),
+            Self::Launching(error) => error.blame(),
             Self::Template(error) => error.blame(),
             Self::Program(error) => error.blame(),
         }
@@ -138,15 +153,23 @@ impl Problem for BenchError {
             Self::Launch { .. } => Some("run the command above by itself".to_owned()),
             Self::Late { .. } => Some("run the command above by itself, on a quieter host".to_owned()),
             Self::Io { .. } => None,
+            Self::Crowd { .. } => Some("see whether this host has the memory and the processors for them".to_owned()),
             Self::Path(_) => Some("name another store with --store".to_owned()),
             Self::OtherResults { .. } => Some("name another folder with --output".to_owned()),
             Self::Scenarios { .. } => Some(
                 "start the same command again: what was measured is kept, and only what failed is launched".to_owned(),
             ),
             Self::Write(error) => error.help(),
+            Self::Launching(error) => error.help(),
             Self::Template(error) => error.help(),
             Self::Program(error) => error.help(),
         }
+    }
+}
+
+impl From<LaunchError> for BenchError {
+    fn from(error: LaunchError) -> Self {
+        Self::Launching(Box::new(error))
     }
 }
 

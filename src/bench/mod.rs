@@ -5,6 +5,7 @@
 //! make figures of them. `docs/benchmarks.md` says how to read those. Nothing here judges.
 
 pub mod cold;
+pub mod crowd;
 mod error;
 pub mod figure;
 pub mod grid;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::crowd::{Memory, Rate};
 use super::machine::Facts;
 use super::statistics::{Summary, median, quotient};
 use super::subject::{COMPARISONS, Comparison, Subject};
@@ -80,6 +81,10 @@ pub struct Report {
     pub images: Vec<Launched>,
     /// Every launch, in the order made.
     pub launches: Vec<Launch>,
+    /// What VMs take that run at once.
+    pub memory: Vec<Memory>,
+    /// How many start in a second.
+    pub rates: Vec<Rate>,
 }
 
 impl Report {
@@ -152,6 +157,8 @@ impl Report {
             "images": self.images,
             "figures": self.figures(),
             "ratios": self.ratios(),
+            "memory": self.memory,
+            "rates": self.rates,
             "launches": self.launches,
         })
     }
@@ -188,6 +195,8 @@ pub(super) mod tests {
                 digest: Digest::of(b"x"),
             }],
             launches: launches.iter().map(launch).collect(),
+            memory: Vec::new(),
+            rates: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::crowd::{Memory, Rate};
 use super::report::{Figures, Ratio, Report};
 use super::statistics::Summary;
 
@@ -18,9 +19,11 @@ pub fn render(report: &Report) -> String {
         .map(|image| format!("{}@{}", image.name, image.digest.short()))
         .collect();
     format!(
-        "{}\n{}\n{} cores, {}; load before {load}; {} ({}); {}\n",
+        "{}\n{}\n{}{}{} cores, {}; load before {load}; {} ({}); {}\n",
         figures(&report.figures()),
         ratios(&report.ratios()),
+        memory(&report.memory),
+        rates(&report.rates),
         machine.cores,
         machine.processor,
         machine.qemu,
@@ -61,6 +64,36 @@ fn ratios(ratios: &[Ratio]) -> String {
         ]
     };
     table(&header, ratios.iter().map(row))
+}
+
+fn memory(crowds: &[Memory]) -> String {
+    if crowds.is_empty() {
+        return String::new();
+    }
+    let header = ["VMS AT ONCE", "RSS", "PSS", "PRIVATE", "WANTED"];
+    let row = |one: &Memory| {
+        let mebibytes = |value: f64| format!("{value:.1} MiB");
+        let numbers = [one.rss, one.pss, one.private].map(mebibytes);
+        let wanted = if one.vms >= 32 { "PSS at most 32 MiB" } else { "" };
+        [vec![one.vms.to_string()], numbers.to_vec(), vec![wanted.to_owned()]].concat()
+    };
+    table(&header, crowds.iter().map(row)) + "\n"
+}
+
+fn rates(rates: &[Rate]) -> String {
+    if rates.is_empty() {
+        return String::new();
+    }
+    let header = ["IN FLIGHT", "LAUNCHES", "FAILED", "BY SECOND"];
+    let row = |one: &Rate| {
+        vec![
+            one.in_flight.to_string(),
+            one.launches.to_string(),
+            one.failures.to_string(),
+            format!("{:.2}", one.per_second),
+        ]
+    };
+    table(&header, rates.iter().map(row)) + "\n"
 }
 
 fn seconds(value: Option<f64>) -> String {
@@ -118,5 +151,28 @@ mod tests {
 
         2 cores, A processor; load before 0.10; QEMU emulator version 7.2 (tcg); minimal-i386@2d711642b726
         ");
+    }
+
+    #[test]
+    fn crowds_have_tables_of_their_own() {
+        let mut report = report(&[]);
+        report.memory.push(Memory {
+            vms: 32,
+            rss: 77.0,
+            pss: 29.25,
+            private: 28.0,
+        });
+        report.rates.push(Rate {
+            in_flight: 4,
+            launches: 24,
+            failures: 0,
+            per_second: 8.125,
+        });
+        let said = render(&report);
+        assert!(
+            said.contains("32           77.0 MiB  29.2 MiB  28.0 MiB  PSS at most 32 MiB"),
+            "{said}"
+        );
+        assert!(said.contains("4                24       0       8.12"), "{said}");
     }
 }

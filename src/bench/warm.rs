@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use super::BenchError;
 use super::cold::{ColdStarts, JOB_LINE, RUN_LIMIT, launch};
+use super::crowd::{self, HELD, IN_FLIGHT};
 use super::machine;
 use super::process::{Measured, measure, measure_with};
 use super::report::{Launch, Report};
 use super::subject::{Subject, turns};
 use crate::exec::{Host, Invocation};
+use crate::launch::slot::Admission;
 use crate::launch::template::BareRestore;
-use crate::launch::{LaunchRequest, WarmStart};
+use crate::launch::{LaunchError, LaunchRequest, WarmStart};
 
 /// A restore takes less than a second; a host that needs more than this is no place to measure.
 const FLOOR_LIMIT: Duration = Duration::from_mins(1);
@@ -48,7 +50,28 @@ impl WarmStarts<'_> {
             report.launches.push(launch);
             report_to(&report, &launch)?;
         }
+        self.crowds(host, &mut report)?;
         Ok(report)
+    }
+
+    /// Many at once: what they take, and how many start in a second.
+    fn crowds(&self, host: &Host, report: &mut Report) -> Result<(), BenchError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let admission = Admission::new(&self.cold.folder.join("admission"), cores)?;
+        for vms in HELD {
+            match crowd::memory(host, self.request, &admission, vms) {
+                Ok(memory) => report.memory.push(memory),
+                // A host that cannot hold them has no figure.
+                Err(BenchError::Launching(error)) if matches!(*error, LaunchError::MemoryOfAll { .. }) => {
+                    tracing::warn!(%error, "not measured");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for in_flight in IN_FLIGHT {
+            report.rates.push(crowd::rate(host, self.request, in_flight)?);
+        }
+        Ok(())
     }
 
     fn launch(&self, host: &Host, subject: Subject, bare: &BareRestore) -> Result<Measured, BenchError> {

@@ -49,6 +49,8 @@ pub struct Job<'a> {
     pub update: bool,
     /// Build even if the same inputs gave an image before.
     pub force: bool,
+    /// The exact packages that a lock file says.
+    pub lock: Option<Resolution>,
     /// The shared library repository, for recipes that name none.
     pub libraries: Option<PathBuf>,
 }
@@ -76,6 +78,14 @@ impl Job<'_> {
         Pins::new(self.cache.join("resolutions"))
     }
 
+    /// The exact packages of `recipe`, where they are known and not to be asked for anew.
+    fn known_packages(&self, recipe: &Recipe) -> Option<Resolution> {
+        if self.update {
+            return None;
+        }
+        self.lock.clone().or_else(|| self.pins().get(recipe))
+    }
+
     /// The repository's folder that libraries of `recipe` are linked from.
     fn repository<'r>(&'r self, recipe: &'r Recipe) -> Option<&'r Path> {
         let named = recipe.libraries.as_ref()?.repository_folder.as_deref();
@@ -96,14 +106,14 @@ impl Job<'_> {
     /// bootstrapped before.
     #[must_use]
     pub fn mistakes(&self, recipe: &Recipe) -> Vec<Diagnostic> {
-        let pinned = self.pins().get(recipe);
-        let tree = pinned.and_then(|pinned| cache::cached(self.runner, recipe, &pinned, &self.places()));
+        let known = self.known_packages(recipe);
+        let tree = known.and_then(|known| cache::cached(self.runner, recipe, &known, &self.places()));
         tree.map_or_else(Vec::new, |tree| tree::mistakes(recipe, &tree))
     }
 
     /// What a plan for `recipe` needs to know of this host.
     pub fn facts(&self, recipe: &Recipe, digest: Digest) -> Result<Facts, BuildError> {
-        let resolution = if self.update { None } else { self.pins().get(recipe) };
+        let resolution = self.known_packages(recipe);
         let missing = plan::tools(recipe)
             .into_iter()
             .filter(|tool| !(self.installed)(tool))
@@ -139,7 +149,7 @@ pub fn build(job: &Job<'_>, recipe: &Recipe) -> Result<Built, BuildError> {
         return Ok(Built { image, fresh: false });
     }
     check_host(job, recipe)?;
-    let resolution = resolution(job, recipe)?;
+    let resolution = packages(job, recipe)?;
     let key = job.key(recipe, digest, &resolution);
     // Asking the archive again may have told nothing new.
     if let Some(image) = known::image(job, recipe, key)?.filter(|_| !job.force) {
@@ -187,10 +197,10 @@ pub fn build(job: &Job<'_>, recipe: &Recipe) -> Result<Built, BuildError> {
 
 /// The image that the same inputs gave before, if nothing was asked anew.
 fn unchanged(job: &Job<'_>, recipe: &Recipe, digest: Digest) -> Result<Option<StoredImage>, BuildError> {
-    if job.update || job.force {
+    if job.force {
         return Ok(None);
     }
-    let Some(resolution) = job.pins().get(recipe) else {
+    let Some(resolution) = job.known_packages(recipe) else {
         return Ok(None);
     };
     let known = known::image(job, recipe, job.key(recipe, digest, &resolution))?;
@@ -212,8 +222,9 @@ fn check_host(job: &Job<'_>, recipe: &Recipe) -> Result<(), BuildError> {
     }
 }
 
-fn resolution(job: &Job<'_>, recipe: &Recipe) -> Result<Resolution, BuildError> {
-    if let Some(resolution) = job.pins().get(recipe).filter(|_| !job.update) {
+/// The exact packages of `recipe`: those known, or else what its archive has now, which is known from then on.
+pub fn packages(job: &Job<'_>, recipe: &Recipe) -> Result<Resolution, BuildError> {
+    if let Some(resolution) = job.known_packages(recipe) {
         return Ok(resolution);
     }
     job.step(StepKind::Resolve, recipe);

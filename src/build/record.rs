@@ -64,6 +64,7 @@ pub(super) fn manifest(
         tools: tools(job, recipe),
         steps: made.slim.sizes.iter().map(step).collect(),
         run: (&recipe.run).into(),
+        warm: (recipe.warm != crate::recipe::Warm::default()).then(|| recipe.warm.clone()),
         validation: recipe.validate.iter().map(Into::into).collect(),
         libraries: made.slim.libraries.as_ref().and_then(|linked| linked.libraries.clone()),
     })

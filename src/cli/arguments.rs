@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use super::ui::{ColourChoice, Wishes};
 use super::{
     CliError, Context, Exit, bench, build, check, completions, doctor, image, job_request, kill, launch, libs,
-    local_queue, log, man, ps, run, scan, schema, submit, template, test, wrapper,
+    local_queue, lock, log, man, ps, run, scan, schema, submit, template, test, wrapper,
 };
 
 /// Run batch jobs inside virtual machines that live exactly as long as the job
@@ -85,6 +85,8 @@ pub enum Verb {
     Check(check::Args),
     /// Tell what building a recipe would do
     Plan(build::PlanArgs),
+    /// Write down the exact packages of a recipe, for other hosts and later years
+    Lock(lock::Args),
     /// Build an image from a recipe
     Build(build::Args),
     /// Run one job in a fresh VM of an image
@@ -135,6 +137,7 @@ impl Verb {
         match self {
             Self::Check(args) => check::run(context, &args),
             Self::Plan(args) => build::run_plan(context, &args),
+            Self::Lock(args) => lock::run(context, &args),
             Self::Build(args) => build::run(context, &args),
             Self::Run(args) => run::run(context, &args),
             Self::Submit(args) => submit::run(context, &args),

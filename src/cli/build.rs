@@ -12,6 +12,7 @@ use crate::image::manifest::{Count, Libraries};
 use crate::plan;
 use crate::progress::{Progress, Silent};
 use crate::recipe::Recipe;
+use crate::rootfs::resolve::Resolution;
 use crate::units::Bytes;
 
 /// The repository of shared libraries.
@@ -67,6 +68,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let wishes = Wishes {
         update: args.update,
         force: args.force,
+        lock: args.recipe.lock(&recipe, args.update)?,
         libraries: args.libraries.folder(context, &recipe)?,
     };
     let built = with_job(context, &steps, wishes, |job| build::build(job, &recipe));
@@ -106,6 +108,7 @@ pub(super) fn run_plan(context: &Context, args: &PlanArgs) -> Result<Exit, CliEr
     let digest = plan::recipe_digest(&recipe)?;
     let wishes = Wishes {
         update: args.update,
+        lock: args.recipe.lock(&recipe, args.update)?,
         libraries: args.libraries.folder(context, &recipe)?,
         ..Wishes::default()
     };
@@ -122,9 +125,10 @@ pub(super) fn run_plan(context: &Context, args: &PlanArgs) -> Result<Exit, CliEr
 /// What is asked of a build besides the recipe.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
-    update: bool,
-    force: bool,
-    libraries: Option<PathBuf>,
+    pub(super) update: bool,
+    pub(super) force: bool,
+    pub(super) lock: Option<Resolution>,
+    pub(super) libraries: Option<PathBuf>,
 }
 
 pub(super) fn with_job<T>(
@@ -144,6 +148,7 @@ pub(super) fn with_job<T>(
         installed: &installed,
         update: wishes.update,
         force: wishes.force,
+        lock: wishes.lock,
         libraries: wishes.libraries,
     })
 }

@@ -238,7 +238,7 @@ pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobP
         stage: args.stage,
         node_scratch: absolute(args.node_cache.clone()),
         node_cache_limit: args.node_cache_limit,
-        warmth: args.options.start,
+        warmth: args.options.start.unwrap_or_default(),
         slot_status: if args.any_success {
             SlotStatus::AnySuccess
         } else {

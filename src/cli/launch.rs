@@ -3,8 +3,11 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -83,6 +86,8 @@ struct Launcher<'a> {
     slot: Slot,
     folder: JobFolder,
     log: SlotLog,
+    /// Whether somebody wants the job to end.
+    stopped: Arc<AtomicBool>,
 }
 
 /// Runs the VMs of a slot.
@@ -93,14 +98,18 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let slot = Slot::read(&names, &context.environment.all(), job.tasks.as_ref());
     let log = SlotLog::start(&job, &slot, begun);
     // From here on every signal ends in a clean removal.
-    let interrupts = slot_signals::catch(job.scheduler, log.clone());
+    let stopped = Arc::default();
+    let interrupts = slot_signals::catch(job.scheduler, log.clone(), &stopped);
     let launcher = Launcher {
         context,
+        stopped,
         slot,
         folder: JobFolder::of(&args.job_file),
         job,
         log,
     };
+    keep_private(rustix::stdio::stdout());
+    keep_private(rustix::stdio::stderr());
     let ends = launcher.launch(begun, interrupts);
     let exit = launcher.end(&ends)?;
     launcher.log.end(exit.code());
@@ -139,9 +148,11 @@ impl Launcher<'_> {
             Some(kind) => kind.into(),
             None => accelerator::choose(self.context, accelerator::Wanted::Auto, image.manifest.architecture)?,
         };
-        let scratch = self.slot.scratch.clone().filter(|path| path.is_dir());
-        let scratch = scratch.unwrap_or_else(|| self.context.places.scratch.clone());
-        let reaped = launch::reap(&scratch);
+        let own = self.slot.scratch.clone().filter(|path| path.is_dir());
+        let scratch = own.clone().unwrap_or_else(|| self.context.places.scratch.clone());
+        // A node that went down in the midst has the folders of its slots, too.
+        let beside = own.as_deref().and_then(Path::parent);
+        let reaped = launch::reap(&scratch) + beside.map_or(0, launch::reap_with_slots);
         if reaped > 0 {
             tracing::info!(folders = reaped, "removed what killed launches had left");
         }
@@ -160,9 +171,14 @@ impl Launcher<'_> {
             .map(|index| {
                 let mut timeline = self.log.timeline(begun, index);
                 timeline.mark(Phase::Checked);
+                let request = self.request(&request, index);
+                if let Some(console) = &request.console {
+                    // The hypervisor would make one that all may read.
+                    private_file(console)?;
+                }
                 Ok(SlotVm {
                     streams: self.streams(index)?,
-                    request: self.request(&request, index),
+                    request,
                     timeline,
                 })
             })
@@ -274,12 +290,10 @@ impl Launcher<'_> {
             });
         }
         let job = self.slot.job.as_deref().unwrap_or("local");
-        let file = |kind: char| -> Result<File, WriteError> {
+        let file = |kind: char| {
             let base = self.job.folder.path().join(format!("{}.{kind}{job}", self.job.name));
-            let path = self.numbered(&base, index);
             // A task that is tried again goes on with its output, as under the schedulers.
-            let opened = File::options().append(true).create(true).mode(0o600).open(&path);
-            opened.map_err(|source| WriteError { path, source })
+            private_file(&self.numbered(&base, index))
         };
         Ok(Streams {
             stdin,
@@ -351,7 +365,8 @@ impl Launcher<'_> {
     /// whether it was asked, and the exit status that this takes.
     fn elsewhere(&self) -> Result<(bool, Option<u8>), CliError> {
         let retry = self.job.scheduler.scheduler().retry();
-        if retry == Retry::Never {
+        // A job that was deleted must not come back.
+        if retry == Retry::Never || self.stopped.load(Ordering::Relaxed) {
             return Ok((false, None));
         }
         if self.folder.count_try(self.task())? >= self.job.retries {
@@ -402,6 +417,31 @@ fn admission(cache: &NodeCache) -> Option<Admission> {
         Err(error) => {
             tracing::warn!(%error, "boots are not admitted in turn");
             None
+        }
+    }
+}
+
+/// Opens a file to append to; a new one is its owner's alone.
+fn private_file(path: &Path) -> Result<File, WriteError> {
+    let opened = File::options().append(true).create(true).mode(0o600).open(path);
+    opened.map_err(|source| WriteError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Closes a new output file to other users: schedulers make it for all to read. One that has
+/// something in it already is as its owner left it.
+fn keep_private(file: BorrowedFd<'_>) {
+    use rustix::fs::{FileType, Mode, fchmod, fstat};
+    const OTHERS: u32 = 0o077;
+    let Ok(found) = fstat(file) else { return };
+    let is_ours = found.st_uid == rustix::process::getuid().as_raw();
+    let is_new_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile && found.st_size == 0;
+    if is_ours && is_new_file && found.st_mode & OTHERS != 0 {
+        let mode = Mode::from_raw_mode(found.st_mode & 0o700);
+        if let Err(error) = fchmod(file, mode) {
+            tracing::warn!(%error, "others may read the job's output");
         }
     }
 }

@@ -29,6 +29,7 @@ mod libs_add;
 mod libs_report;
 mod libs_table;
 mod local_queue;
+mod lock;
 mod log;
 mod man;
 mod places;

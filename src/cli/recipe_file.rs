@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::{CliError, Context};
 use crate::diagnostic::{Blame, Diagnostic, Problem, Severity, render_json, render_text};
+use crate::plan::lock::{self, Lock, LockError};
 use crate::recipe::{self, Recipe};
+use crate::rootfs::resolve::Resolution;
 
 /// A recipe has errors, which have been shown.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,21 @@ impl RecipeArgs {
             recipe.base.mirror = Some(mirror.clone());
         }
         Ok(recipe)
+    }
+
+    /// The recipe's lock file, be it there or not.
+    pub(super) fn lock_path(&self) -> PathBuf {
+        lock::path_of(&self.recipe)
+    }
+
+    /// The packages that the lock file says, where there is one; it rules out an `update`.
+    pub(super) fn lock(&self, recipe: &Recipe, update: bool) -> Result<Option<Resolution>, LockError> {
+        let path = self.lock_path();
+        match Lock::read(&path)? {
+            None => Ok(None),
+            Some(_) if update => Err(LockError::Locked(path)),
+            Some(lock) => lock.resolution(recipe, &path).map(Some),
+        }
     }
 }
 

@@ -96,9 +96,10 @@ pub(super) struct JobOptions {
     /// How the guest starts: auto, direct, bios (q35 with AHCI) or bios-ide (440FX with IDE)
     #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
     pub(super) boot: Boot,
-    /// Start from nothing (cold), from a template that the first launch makes (warm), or auto
-    #[arg(long, value_name = "HOW", default_value = "cold", hide_possible_values = true)]
-    pub(super) start: Warmth,
+    /// Start from nothing (cold), from a template that the first launch makes (warm), or auto: from a template where a
+    /// node cache is named, which the second launch of a kind makes [default: auto, of submitted jobs cold]
+    #[arg(long, value_name = "HOW", hide_possible_values = true)]
+    pub(super) start: Option<Warmth>,
     /// What executes the guest's instructions: auto, kvm or tcg
     #[arg(long, value_name = "KIND", default_value = "auto", hide_possible_values = true)]
     pub(super) accel: accelerator::Wanted,
@@ -142,7 +143,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         accelerator,
     )?;
     run_libraries::attach(context, &image, &args.options.libraries, &mut request)?;
-    run_warm::attach(context, &image, args.options.start, &args.templates, &mut request)?;
+    let warmth = args.options.start.unwrap_or(Warmth::Auto);
+    run_warm::attach(context, &image, warmth, &args.templates, &mut request)?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);

@@ -225,6 +225,31 @@ fn hostname(image: &str) -> String {
     name.trim_matches('-').to_owned()
 }
 
+/// What programs of a template have for an environment.
+pub(super) fn template_environment(defaults: &RunDefaults, image: &str) -> Vec<(OsString, OsString)> {
+    let variables = image_environment(defaults, "root", "/root", image);
+    variables.into_iter().collect()
+}
+
+/// What every job of an image has in its environment.
+fn image_environment(defaults: &RunDefaults, user: &str, home: &str, image: &str) -> BTreeMap<OsString, OsString> {
+    let own = [
+        ("PATH", JOB_PATH),
+        ("HOME", home),
+        ("USER", user),
+        ("LOGNAME", user),
+        ("SHELL", "/bin/sh"),
+        ("LANG", "C.UTF-8"),
+        ("HPCVM_IMAGE", image),
+    ];
+    let own = own.map(|(name, value)| (name.into(), value.into()));
+    let recipe = defaults
+        .environment
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()));
+    own.into_iter().chain(recipe).collect()
+}
+
 /// The job's environment: made from nothing, then the recipe's, then the command line's.
 fn environment(
     context: &Context,
@@ -233,23 +258,7 @@ fn environment(
     identity: &Identity,
     image: &str,
 ) -> Vec<(OsString, OsString)> {
-    let mut variables: BTreeMap<OsString, OsString> = BTreeMap::new();
-    let own = [
-        ("PATH", JOB_PATH),
-        ("HOME", &identity.home),
-        ("USER", &identity.user),
-        ("LOGNAME", &identity.user),
-        ("SHELL", "/bin/sh"),
-        ("LANG", "C.UTF-8"),
-        ("HPCVM_IMAGE", image),
-    ];
-    variables.extend(own.map(|(name, value)| (name.into(), value.into())));
-    variables.extend(
-        defaults
-            .environment
-            .iter()
-            .map(|(name, value)| (name.into(), value.into())),
-    );
+    let mut variables = image_environment(defaults, &identity.user, &identity.home, image);
     for wish in wishes {
         match split(wish, b'=') {
             (name, Some(value)) => drop(variables.insert(name, value)),

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{CliError, Context};
+use super::{CliError, Context, run_request};
+use crate::guest::template_disk::Preparation;
 use crate::image::StoredImage;
+use crate::image::manifest::Manifest;
 use crate::launch::stage::find_cache;
 use crate::launch::template::{TemplateError, Templates};
 use crate::launch::{LaunchRequest, WarmStart};
@@ -42,7 +44,13 @@ pub(super) fn attach(
     place: &PlaceArgs,
     request: &mut LaunchRequest,
 ) -> Result<(), CliError> {
-    if warmth == Warmth::Cold {
+    // What nobody asked for takes no room where nobody said that there is any.
+    let is_wanted = match warmth {
+        Warmth::Cold => false,
+        Warmth::Auto => place.node_cache.is_some(),
+        Warmth::Warm => true,
+    };
+    if !is_wanted {
         return Ok(());
     }
     let insist = warmth == Warmth::Warm;
@@ -69,9 +77,19 @@ pub(super) fn start(
     Ok(WarmStart {
         templates: templates(context, place)?,
         image: image.digest,
-        touch: Vec::new(),
+        preparation: preparation(&image.manifest),
         insist,
     })
+}
+
+/// What the recipe wants of templates; their programs have the environment that jobs of root have.
+fn preparation(manifest: &Manifest) -> Preparation {
+    let warm = manifest.warm.clone().unwrap_or_default();
+    Preparation {
+        environment: run_request::template_environment(&manifest.run, &manifest.name),
+        touch: warm.touch,
+        python: warm.preload.python3,
+    }
 }
 
 /// The templates of this machine.

@@ -1,5 +1,7 @@
 //! Signals in a job slot, as its scheduler means them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -18,8 +20,11 @@ const SIGNALS: [i32; 8] = [SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, S
 /// The first signal that means an end asks the job to stop. More of them change nothing: Grid
 /// Engine sends them twice or every few seconds, and Slurm a warning and later the kill. Pauses and
 /// their ends are passed on as they come.
-pub(super) fn catch(kind: Kind, log: SlotLog) -> Receiver<Interrupt> {
+///
+/// `stopped` becomes true before the end is passed on.
+pub(super) fn catch(kind: Kind, log: SlotLog, stopped: &Arc<AtomicBool>) -> Receiver<Interrupt> {
     let (tell, interrupts) = channel();
+    let stopped = stopped.clone();
     // Refused only for signals that cannot be caught, which these can.
     if let Ok(mut signals) = Signals::new(SIGNALS) {
         thread::spawn(move || {
@@ -30,6 +35,9 @@ pub(super) fn catch(kind: Kind, log: SlotLog) -> Receiver<Interrupt> {
                 let Some((interrupt, event)) = slot.hear(signal, meaning) else {
                     continue;
                 };
+                if slot.is_stopped {
+                    stopped.store(true, Ordering::Relaxed);
+                }
                 log.tell(event, json!({"signal": signal}));
                 if tell.send(interrupt).is_err() {
                     return;

@@ -24,8 +24,9 @@ const BEGINNING: Duration = Duration::from_secs(5);
 const GLANCE: Duration = Duration::from_millis(5);
 /// A logger that was started for a submission ends after this time without a connection.
 const IDLE: &str = "1h";
-/// What a process that ends waits for the logger to take its last events.
-pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+/// What a process that ends waits for a logger that is there to take its last events: on a quiet host it
+/// takes them within some milliseconds, on a busy one they would be missed.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whether a timing log is kept.
 #[derive(Debug, clap::Args)]

@@ -123,6 +123,8 @@ pub struct NetworkSettings {
     pub gateway: Ipv4Addr,
     /// The name server.
     pub nameserver: Ipv4Addr,
+    /// The interface's hardware address.
+    pub hardware: [u8; 6],
 }
 
 /// A job cannot be described to a guest, or a description cannot be understood.
@@ -165,7 +167,7 @@ pub(super) mod tag {
     pub(super) const USER: u16 = 7;
     pub(super) const HOME: u16 = 8;
     pub(super) const ARGUMENT: u16 = 9;
-    pub(super) const VARIABLE: u16 = 10;
+    pub(in crate::guest) const VARIABLE: u16 = 10;
     pub(super) const FOLDER: u16 = 11;
     pub(super) const UMASK: u16 = 12;
     pub(super) const SHARE: u16 = 13;
@@ -175,6 +177,8 @@ pub(super) mod tag {
     pub(super) const SCRATCH: u16 = 19;
     pub(super) const LIBRARIES: u16 = 20;
     pub(in crate::guest) const TOUCH: u16 = 21;
+    pub(in crate::guest) const PRELOAD: u16 = 22;
+    pub(in crate::guest) const OTHERS: u16 = 23;
 }
 
 /// The repository is a folder of the host.
@@ -219,19 +223,9 @@ impl JobDescription {
             body.record(tag::SHARE, &[&u32::from(share.read_only).to_le_bytes(), &tag, &path]);
         }
         if let Some(network) = &self.network {
-            let NetworkSettings {
-                address,
-                netmask,
-                gateway,
-                nameserver,
-            } = network;
-            body.record(
-                tag::NETWORK,
-                &[address, netmask, gateway, nameserver]
-                    .map(Ipv4Addr::octets)
-                    .each_ref()
-                    .map(|o| &o[..]),
-            );
+            let of = network;
+            let addresses = [of.address, of.netmask, of.gateway, of.nameserver].map(|address| address.octets());
+            body.record(tag::NETWORK, &[addresses.as_flattened(), &of.hardware]);
         }
         if let Some(path) = &self.scratch {
             body.string(tag::SCRATCH, path)?;
@@ -254,12 +248,7 @@ impl JobDescription {
         for argument in &self.command {
             body.string(tag::ARGUMENT, argument)?;
         }
-        for (name, value) in &self.environment {
-            body.string(
-                tag::VARIABLE,
-                &[name.as_os_str(), value.as_os_str()].join(OsStr::new("=")),
-            )?;
-        }
+        body.variables(&self.environment)?;
         body.string(tag::FOLDER, &self.folder)?;
         body.number(tag::UMASK, self.umask);
         if let Some(input) = self.input {
@@ -372,13 +361,20 @@ impl Body {
         self.record(tag, &[&number.to_le_bytes()]);
     }
 
+    pub(super) fn variables(&mut self, variables: &[(OsString, OsString)]) -> Result<(), JobDiskError> {
+        variables.iter().try_for_each(|(name, value)| {
+            let whole = [name.as_os_str(), value.as_os_str()].join(OsStr::new("="));
+            self.string(tag::VARIABLE, &whole)
+        })
+    }
+
     pub(super) fn string(&mut self, tag: u16, string: &OsStr) -> Result<(), JobDiskError> {
         self.record(tag, &[&terminated(string)?]);
         Ok(())
     }
 }
 
-fn terminated(string: &OsStr) -> Result<Vec<u8>, JobDiskError> {
+pub(super) fn terminated(string: &OsStr) -> Result<Vec<u8>, JobDiskError> {
     if string.as_bytes().contains(&0) {
         return Err(JobDiskError::Nul(string.to_owned()));
     }
@@ -443,7 +439,7 @@ fn share(payload: &[u8]) -> Result<SharedFolder, JobDiskError> {
     })
 }
 
-fn encode_libraries(libraries: &LibraryMount, body: &mut Body) -> Result<(), JobDiskError> {
+pub(super) fn encode_libraries(libraries: &LibraryMount, body: &mut Body) -> Result<(), JobDiskError> {
     let (kind, tag) = match &libraries.source {
         LibrarySource::Folder(tag) => (LIBRARIES_FOLDER, tag.as_str()),
         LibrarySource::Disk => (LIBRARIES_DISK, ""),
@@ -486,6 +482,10 @@ fn network(payload: &[u8]) -> Result<NetworkSettings, JobDiskError> {
         netmask: address(4)?,
         gateway: address(8)?,
         nameserver: address(12)?,
+        hardware: payload
+            .get(16..22)
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(JobDiskError::Malformed("hardware address cut short"))?,
     })
 }
 

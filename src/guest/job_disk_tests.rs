@@ -37,6 +37,7 @@ fn example() -> JobDescription {
             netmask: [255, 255, 255, 0].into(),
             gateway: [10, 0, 2, 2].into(),
             nameserver: [10, 0, 2, 3].into(),
+            hardware: [2, 0, 0, 1, 2, 3],
         }),
         scratch: Some("/scratch".into()),
         libraries: Some(LibraryMount {

@@ -15,7 +15,7 @@ pub use super::linked_libraries::{Count, Generation, Libraries, PackageLibraries
 use crate::architecture::Architecture;
 use crate::diagnostic::{Blame, Problem};
 use crate::digest::Digest;
-use crate::recipe::{Compression, Init, Initrd, PurgeRule, RootKind, Wrap};
+use crate::recipe::{Compression, Init, Initrd, PurgeRule, RootKind, Warm, Wrap};
 
 /// The version of the format that this hpcvm writes.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -69,6 +69,9 @@ pub struct Manifest {
     pub run: RunDefaults,
     /// Commands that prove the guest valid, in the recipe's order.
     pub validation: Vec<Validation>,
+    /// What templates do before they are saved; absent where the recipe says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm: Option<Warm>,
     /// What became of the guest's libraries; absent where none is linked from a repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub libraries: Option<Libraries>,

@@ -90,6 +90,12 @@ pub(crate) fn manifest(name: &str, artefacts: &[(&str, &[u8])]) -> Manifest {
             user: "job".to_owned(),
             environment: BTreeMap::from([("LANG".to_owned(), "C.UTF-8".to_owned())]),
         },
+        warm: Some(crate::recipe::Warm {
+            touch: vec!["ls".into()],
+            preload: crate::recipe::Preload {
+                python3: vec!["numpy".into()],
+            },
+        }),
         validation: vec![Validation {
             name: "adds".to_owned(),
             run: vec!["expr".to_owned(), "1".to_owned(), "+".to_owned(), "1".to_owned()],

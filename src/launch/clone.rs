@@ -12,6 +12,9 @@ use crate::hypervisor::machine::{Bus, Disk, DiskFormat};
 use crate::hypervisor::qemu::UnspeakablePath;
 use crate::recipe::RootKind;
 
+/// The file that takes what a guest writes to its root file system.
+pub(super) const CLONE: &str = "clone.qcow2";
+
 /// The disk the guest has its root file system on.
 pub(super) fn root_disk(image: &BootImage, start: Start, folder: &Path) -> Disk {
     let (offset, length) = image.root_part;
@@ -29,21 +32,33 @@ pub(super) fn root_disk(image: &BootImage, start: Start, folder: &Path) -> Disk 
             true,
             Bus::Virtio,
         ),
-        (Start::Direct, RootKind::Writable) => disk(folder.join("clone.qcow2"), DiskFormat::Qcow2, false, Bus::Virtio),
+        (Start::Direct, RootKind::Writable) => disk(folder.join(CLONE), DiskFormat::Qcow2, false, Bus::Virtio),
         // QEMU's IDE and AHCI disks cannot be read-only: there a clone takes the writes that do not come.
-        (Start::Bios(_), _) => disk(folder.join("clone.qcow2"), DiskFormat::Qcow2, false, Bus::Board),
+        (Start::Bios(_), _) => disk(folder.join(CLONE), DiskFormat::Qcow2, false, Bus::Board),
     }
 }
 
-/// Makes the differencing image where `disk` needs one (qemu-img(1)).
-pub(super) fn make(runner: &dyn Runner, image: &BootImage, start: Start, disk: &Disk) -> Result<(), LaunchError> {
+/// Makes the differencing image where `disk` needs one (qemu-img(1)): over the image's own disk, or over what a
+/// template wrote, `saved`. One that is there is made anew.
+pub(super) fn make(
+    runner: &dyn Runner,
+    image: &BootImage,
+    start: Start,
+    disk: &Disk,
+    saved: Option<&Path>,
+) -> Result<(), LaunchError> {
     if disk.format != DiskFormat::Qcow2 {
         return Ok(());
     }
-    let base = image.disk.to_str().ok_or_else(|| UnspeakablePath(image.disk.clone()))?;
-    let (backing, format) = match start {
-        Start::Bios(_) => (base.to_owned(), "vdi"),
-        Start::Direct => {
+    let text = |path: &Path| -> Result<String, LaunchError> {
+        let text = path.to_str().ok_or_else(|| UnspeakablePath(path.to_owned()))?;
+        Ok(text.to_owned())
+    };
+    let base = text(&image.disk)?;
+    let (backing, format) = match (start, saved) {
+        (_, Some(saved)) => (text(saved)?, "qcow2"),
+        (Start::Bios(_), None) => (base, "vdi"),
+        (Start::Direct, None) => {
             let (offset, size) = image.root_part;
             let file = json!({"driver": "file", "filename": base});
             (
@@ -93,9 +108,22 @@ mod tests {
         ] {
             let runner = Scripted::default();
             let disk = root_disk(&image(root), start, Path::new("/scratch"));
-            make(&runner, &image(root), start, &disk).unwrap();
+            make(&runner, &image(root), start, &disk, None).unwrap();
             assert_eq!(runner.seen().len(), commands, "{root:?} {start:?}");
             assert_eq!(disk.read_only, commands == 0);
         }
+    }
+
+    #[test]
+    fn a_copy_of_a_template_goes_on_from_what_that_wrote() {
+        let runner = Scripted::default();
+        let image = image(RootKind::Writable);
+        let disk = root_disk(&image, Start::Direct, Path::new("/scratch"));
+        make(&runner, &image, Start::Direct, &disk, Some(Path::new("/t/clone.qcow2"))).unwrap();
+        let said = format!("{:?}", runner.seen());
+        assert!(
+            said.contains("/t/clone.qcow2") && !said.contains("/store/image.vdi"),
+            "{said}"
+        );
     }
 }

@@ -91,6 +91,9 @@ pub enum LaunchError {
         /// The end of the hypervisor's words or of the guest's console.
         said: String,
     },
+    /// Neither we nor the guest killed the hypervisor: the node did, or somebody on it.
+    #[error("the hypervisor was killed (SIGKILL) on this node")]
+    HypervisorKilled,
     /// The guest never reported.
     #[error("the guest did not report within {} s{}", limit.as_secs(), tail(said))]
     BootTimeout {
@@ -184,6 +187,7 @@ impl Problem for LaunchError {
             Self::Exec(error) => error.code(),
             Self::Hypervisor { .. } => "HV4101",
             Self::GuestDied { .. } => "HV4102",
+            Self::HypervisorKilled => "HV4107",
             Self::BootTimeout { .. } => "HV4103",
             Self::Refused { .. } => "HV4104",
             Self::Folder { .. } => "HV4105",
@@ -203,9 +207,12 @@ impl Problem for LaunchError {
                 Blame::User
             }
             Self::Command { .. } | Self::Start { .. } => Blame::Image,
-            Self::Scratch { .. } | Self::Memory { .. } | Self::MemoryOfAll { .. } | Self::Exec(_) | Self::Path(_) => {
-                Blame::Host
-            }
+            Self::Scratch { .. }
+            | Self::Memory { .. }
+            | Self::MemoryOfAll { .. }
+            | Self::Exec(_)
+            | Self::Path(_)
+            | Self::HypervisorKilled => Blame::Host,
             Self::Template(error) => error.blame(),
             Self::TimeLimit(_) => Blame::Timeout,
             Self::Interrupted(_)
@@ -230,6 +237,9 @@ impl Problem for LaunchError {
             Self::Job(_) => "pass long lists in a file: with --input, or in the shared working directory",
             Self::Hypervisor { .. } | Self::GuestDied { .. } => {
                 "keep the whole console with --console FILE; give the guest more --memory if it ran out of it"
+            }
+            Self::HypervisorKilled => {
+                "the kernel log of the node tells whether its memory, or that of the slot, was used up: ask for more of it"
             }
             Self::BootTimeout { .. } => "watch the console with --console FILE; on a slow host raise --boot-timeout",
             Self::Folder { .. } => "share it with --share, or choose another working directory with --cwd",

@@ -39,7 +39,7 @@ pub fn launch(
     let _hold = hold_image(request);
     let folder = ScratchFolder::create(&request.scratch_parent, request.keep)?;
     let machine = prepare::machine(request, folder.path())?;
-    prepare::make_disks(host, request, &machine, folder.path())?;
+    prepare::make_disks(host, request, folder.path())?;
     timeline.mark(Phase::Cloned);
     let early: Vec<Interrupt> = interrupts.try_iter().collect();
     if let Some(signal) = early.iter().find_map(Interrupt::stop_signal) {
@@ -102,6 +102,7 @@ impl Attempts<'_> {
             }
         }
         let machine = self.machine.clone();
+        prepare::make_clone(self.host, self.request, &machine, None)?;
         self.attempt(&machine, None)?
             .unwrap_or(Err(LaunchError::Interrupted(0)))
     }
@@ -123,6 +124,7 @@ impl Attempts<'_> {
             Err(
                 error @ (TemplateError::Impossible { .. }
                 | TemplateError::Busy { .. }
+                | TemplateError::First { .. }
                 | TemplateError::FailedBefore { .. }
                 | TemplateError::Stopped),
             ) => {
@@ -141,6 +143,7 @@ impl Attempts<'_> {
         let orders = monitor::restore_orders(&template.folder.join(template::STATE))?;
         let mut machine = self.machine.clone();
         machine.template = Some(template::restored(&machine, &template.folder));
+        prepare::make_clone(self.host, self.request, &machine, Some(&template.folder))?;
         self.attempt(&machine, Some(&orders))
     }
 

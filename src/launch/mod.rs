@@ -29,5 +29,5 @@ pub use launcher::launch;
 pub use libraries::{By, Libraries, LibrariesError, Places};
 pub use prepare::dry_run;
 pub use request::{Input, Interrupt, JobRequest, LaunchRequest, Limits, Output, Share, Start, Streams, WarmStart};
-pub use scratch::{ScratchFolder, reap};
+pub use scratch::{ScratchFolder, reap, reap_with_slots};
 pub use session::{Outcome, StopReason};

@@ -17,7 +17,8 @@ use crate::exec::{FIRST_DESCRIPTOR, Invocation, Runner};
 use crate::guest::job_disk::{
     InputArchive, JobDescription, LibraryMount, LibrarySource, NetworkSettings, SharedFolder,
 };
-use crate::guest::{result_disk, template_disk};
+use crate::guest::result_disk;
+use crate::guest::template_disk::{self, Preparation};
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Boot, Bus, Disk, DiskFormat, HostShare, Machine, Network, Port};
 use crate::hypervisor::qemu;
@@ -48,12 +49,19 @@ const SYSTEM_FOLDERS: [&str; 11] = [
 ];
 
 /// QEMU's user network as it is by default (qemu-system(1), `-netdev user`).
-const USER_NETWORK: NetworkSettings = NetworkSettings {
-    address: Ipv4Addr::new(10, 0, 2, 15),
-    netmask: Ipv4Addr::new(255, 255, 255, 0),
-    gateway: Ipv4Addr::new(10, 0, 2, 2),
-    nameserver: Ipv4Addr::new(10, 0, 2, 3),
-};
+fn user_network() -> NetworkSettings {
+    // Locally administered (IEEE 802, 8.4); the same for two machines one time in 2^40.
+    let mut hardware = [2; 6];
+    let random = random_bytes(5);
+    hardware[1..=random.len()].copy_from_slice(&random);
+    NetworkSettings {
+        address: Ipv4Addr::new(10, 0, 2, 15),
+        netmask: Ipv4Addr::new(255, 255, 255, 0),
+        gateway: Ipv4Addr::new(10, 0, 2, 2),
+        nameserver: Ipv4Addr::new(10, 0, 2, 3),
+        hardware,
+    }
+}
 
 /// The machine for `request`, with its files in `folder`. Nothing is made yet.
 pub(super) fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine, LaunchError> {
@@ -259,7 +267,7 @@ fn description(request: &LaunchRequest) -> JobDescription {
             .iter()
             .map(|output| output.guest.clone().into_os_string())
             .collect(),
-        network: (request.network == Network::User).then_some(USER_NETWORK),
+        network: (request.network == Network::User).then(user_network),
         scratch: request.scratch.map(|_| OsString::from(SCRATCH_PATH)),
         libraries: request.libraries.as_ref().map(library_mount),
     }
@@ -276,22 +284,38 @@ fn shared_folder(index: usize, share: &Share) -> SharedFolder {
 /// Bytes from the kernel's generator for the guest's. Without them the guest's first random
 /// number costs more than a second; so a short read is no reason to fail the launch.
 fn random_seed() -> Vec<u8> {
-    let mut seed = vec![0; 64];
-    let got = File::open("/dev/urandom")
-        .and_then(|mut file| std::io::Read::read(&mut file, &mut seed))
-        .unwrap_or(0);
-    seed.truncate(got);
-    seed
+    random_bytes(64)
 }
 
-/// Writes the clone and the disks of `machine` into `folder`.
-pub(super) fn make_disks(
+fn random_bytes(count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    let got = File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read(&mut file, &mut bytes))
+        .unwrap_or(0);
+    bytes.truncate(got);
+    bytes
+}
+
+/// Makes the clone of the image's disk that `machine` writes to, if it writes to one: over what a template wrote
+/// where it is restored from one.
+pub(super) fn make_clone(
     runner: &dyn Runner,
     request: &LaunchRequest,
     machine: &Machine,
-    folder: &Path,
+    template: Option<&Path>,
 ) -> Result<(), LaunchError> {
-    clone::make(runner, &request.image, request.start, &machine.disks[0])?;
+    let saved = template.map(|folder| folder.join(clone::CLONE));
+    clone::make(
+        runner,
+        &request.image,
+        request.start,
+        &machine.disks[0],
+        saved.as_deref(),
+    )
+}
+
+/// Writes the other disks of `request`'s machine into `folder`.
+pub(super) fn make_disks(runner: &dyn Runner, request: &LaunchRequest, folder: &Path) -> Result<(), LaunchError> {
     write_job_disk(request, &folder.join("job.disk"))?;
     if !request.outputs.is_empty() {
         write_result_disk(&folder.join("result.disk"))?;
@@ -347,13 +371,23 @@ pub(super) fn job_disk_length(request: &LaunchRequest, end: u64) -> u64 {
     (INPUT_OFFSET + inputs).max(end).max(LEAST_JOB_DISK).next_power_of_two()
 }
 
+/// What a template of `request`'s machine is told to do.
+pub(super) fn template_disk(
+    request: &LaunchRequest,
+    seed: &[u8],
+    preparation: &Preparation,
+) -> Result<Vec<u8>, LaunchError> {
+    let libraries = request.libraries.as_ref().map(library_mount);
+    Ok(template_disk::encode(seed, preparation, libraries.as_ref())?)
+}
+
 /// Writes into `folder` what stands in a template's machine for the disks of jobs.
 pub(super) fn make_template_disks(
     runner: &dyn Runner,
     request: &LaunchRequest,
     machine: &Machine,
     folder: &Path,
-    touch: &[String],
+    preparation: &Preparation,
 ) -> Result<(), LaunchError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -361,9 +395,9 @@ pub(super) fn make_template_disks(
     };
     let nothing = folder.join(NOTHING_SHARED);
     std::fs::create_dir(&nothing).map_err(failed(&nothing))?;
-    clone::make(runner, &request.image, request.start, &machine.disks[0])?;
+    make_clone(runner, request, machine, None)?;
     let path = folder.join("job.disk");
-    let header = template_disk::encode(&random_seed(), touch)?;
+    let header = template_disk(request, &random_seed(), preparation)?;
     let mut disk = create(&path)?;
     disk.write_all(&header).map_err(failed(&path))?;
     disk.set_len(job_disk_length(request, 0)).map_err(failed(&path))?;

@@ -11,6 +11,7 @@ use super::libraries::Libraries;
 use super::template::Templates;
 use crate::digest::Digest;
 use crate::guest::job_disk::Identity;
+use crate::guest::template_disk::Preparation;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Chipset, Network};
 use crate::units::Bytes;
@@ -70,10 +71,10 @@ pub struct WarmStart {
     pub templates: Templates,
     /// The image's digest.
     pub image: Digest,
-    /// Shell commands that a template has run once, so that what they need is in its memory.
-    pub touch: Vec<String>,
-    /// Wait for another launch that makes the template, try again what failed a short time ago, and
-    /// refuse a machine of which there cannot be one.
+    /// What a template does before it is saved.
+    pub preparation: Preparation,
+    /// Make the template for the first launch already, wait for another launch that makes it, try again what failed a
+    /// short time ago, and refuse a machine of which there cannot be one.
     pub insist: bool,
 }
 

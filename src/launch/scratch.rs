@@ -82,6 +82,17 @@ pub fn reap(parent: &Path) -> usize {
         .count()
 }
 
+/// Does the same in `parent` and in all folders below it: those of this user's other job slots.
+#[must_use]
+pub fn reap_with_slots(parent: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(parent) else { return 0 };
+    let ours = rustix::process::getuid().as_raw();
+    let is_ours = |found: fs::Metadata| found.is_dir() && found.uid() == ours;
+    let folders = entries.flatten().filter(|entry| entry.metadata().is_ok_and(is_ours));
+    let below: usize = folders.map(|folder| reap(&folder.path())).sum();
+    below + reap(parent)
+}
+
 fn is_left_over(path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         return false;
@@ -140,6 +151,13 @@ mod tests {
         fs::create_dir(&kept).unwrap();
         let other = parent.path().join("hpcvm-vm-link");
         std::os::unix::fs::symlink(&kept, &other).unwrap();
+        let slot = parent.path().join("7.1.main.q");
+        fs::create_dir_all(slot.join("hpcvm-vm-dead")).unwrap();
+        fs::write(slot.join("hpcvm-vm-dead").join(LOCK), b"").unwrap();
+        assert_eq!(reap_with_slots(parent.path()), 2);
+        assert!(slot.exists() && !slot.join("hpcvm-vm-dead").exists() && !dead.exists());
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join(LOCK), b"").unwrap();
         assert_eq!(reap(parent.path()), 1);
         assert!(!dead.exists() && kept.exists() && other.exists() && alive.path().exists());
     }

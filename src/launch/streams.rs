@@ -58,8 +58,17 @@ pub(super) fn pump_output(
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            if wanted && to.write_all(&chunk[..length]).and_then(|()| to.flush()).is_err() {
+            let written = if wanted {
+                to.write_all(&chunk[..length]).and_then(|()| to.flush())
+            } else {
+                Ok(())
+            };
+            if let Err(error) = written {
                 wanted = false;
+                // A reader may go away; a file that takes no more is another matter.
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    tracing::warn!(?channel, %error, "the job's output is lost from here on");
+                }
                 let _ = tell.send(Message::NobodyReads(channel));
             }
             listen(&chunk[..length]);

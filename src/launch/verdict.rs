@@ -1,8 +1,11 @@
 //! What a launch's end means: the job's, the image's, the host's or the user's doing.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+
+use signal_hook::consts::SIGKILL;
 
 use super::error::LaunchError;
 use super::logs::{LINES_SHOWN, Logs, last_lines, words};
@@ -112,6 +115,10 @@ fn no_report(evidence: &Evidence<'_>) -> LaunchError {
         (End::Killed, Some(StopReason::Signal(signal))) if evidence.booted => LaunchError::Killed(signal),
         (End::Killed, stopped) if !evidence.booted => interrupted(stopped),
         (End::Killed, _) => LaunchError::Killed(0),
+        // We kill it only where the end is another.
+        (End::Gone, _) if evidence.hypervisor.and_then(|status| status.signal()) == Some(SIGKILL) => {
+            LaunchError::HypervisorKilled
+        }
         (End::Gone, _) if evidence.booted => LaunchError::GuestDied { status, said },
         (End::Gone, _) => LaunchError::Hypervisor { status, said },
     }

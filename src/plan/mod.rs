@@ -4,6 +4,7 @@
 //! [`crate::build`] carries the same steps out.
 
 mod inputs;
+pub mod lock;
 mod pinned;
 mod step;
 

@@ -43,7 +43,7 @@ impl Pins {
 }
 
 /// The digest of all that decides which packages a recipe means.
-fn question(recipe: &Recipe) -> Digest {
+pub(super) fn question(recipe: &Recipe) -> Digest {
     let base = &recipe.base;
     let mut hasher = Hasher::default();
     hasher

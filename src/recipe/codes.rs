@@ -77,6 +77,7 @@ codes! {
     SERVICE_UNKNOWN = "HV0234", Error, "no package brings this service";
     RELOCATE = "HV0235", Error, "folder cannot become a link";
     REPOSITORY = "HV0236", Error, "shared library repository not found";
+    WARM = "HV0237", Error, "a template cannot do this";
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::codes;
 use super::located::Located;
 use super::model::{
-    Base, FileEntry, Image, Kernel, Libraries, List, Recipe, Run, Scalar, Services, Validation, Without, Word,
+    Base, FileEntry, Image, Kernel, Libraries, List, Preload, Recipe, Run, Scalar, Services, Validation, Warm, Without,
+    Word,
 };
 use super::report::{Report, quoted};
 use super::resolved::{Pocket, PurgeRule};
@@ -43,6 +44,7 @@ fn over(inherited: Recipe, own: Recipe) -> Recipe {
             free_space: own.free_space.or(inherited.free_space),
         }),
         run: section(inherited.run, own.run, run),
+        warm: section(inherited.warm, own.warm, warm),
         validate: list(inherited.validate, own.validate),
         without: None,
     }
@@ -86,6 +88,15 @@ fn run(inherited: Run, own: Run) -> Run {
         cpus: own.cpus.or(inherited.cpus),
         user: own.user.or(inherited.user),
         environment: section(inherited.environment, own.environment, environment),
+    }
+}
+
+fn warm(inherited: Warm, own: Warm) -> Warm {
+    Warm {
+        touch: list(inherited.touch, own.touch),
+        preload: section(inherited.preload, own.preload, |inherited, own| Preload {
+            python3: list(inherited.python3, own.python3),
+        }),
     }
 }
 
@@ -217,6 +228,10 @@ fn leave_out(inherited: &mut Recipe, without: Without, report: &mut Report) {
     );
     drop_from(&mut kernel.modules, without.modules, report);
     drop_from(&mut kernel.command_line, without.command_line, report);
+    let warm = inherited.warm.get_or_insert_default();
+    drop_from(&mut warm.touch, without.touch, report);
+    let preload = warm.preload.get_or_insert_default();
+    drop_from(&mut preload.python3, without.python3, report);
     drop_from(&mut inherited.validate, without.validate, report);
     let environment = inherited
         .run

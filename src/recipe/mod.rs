@@ -27,7 +27,7 @@ mod yaml;
 pub use load::{Loaded, MAX_FILE_SIZE, load};
 pub use resolved::{
     Base, Bootstrap, Bootstrapper, Compression, Expectation, FileContent, FileEntry, ImageOptions, Init, Initrd,
-    Kernel, Libraries, LocalLibraries, Origin, Origins, Overlay, Pocket, PurgeRule, Recipe, RootKind, RunDefaults,
-    Validation, Wrap,
+    Kernel, Libraries, LocalLibraries, Origin, Origins, Overlay, Pocket, Preload, PurgeRule, Recipe, RootKind,
+    RunDefaults, Validation, Warm, Wrap,
 };
 pub use validate::unmatched_services;

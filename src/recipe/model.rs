@@ -63,6 +63,8 @@ pub(super) struct Recipe {
     pub(super) image: Option<Image>,
     /// Defaults for launching.
     pub(super) run: Option<Run>,
+    /// What templates of warm starts do before they are saved.
+    pub(super) warm: Option<Warm>,
     /// Commands that prove the guest valid.
     pub(super) validate: List<Validation>,
     /// What to leave out of the included recipes' lists.
@@ -178,6 +180,24 @@ pub(super) struct Run {
     pub(super) environment: Option<BTreeMap<Word, Located<Scalar>>>,
 }
 
+/// What templates of warm starts do before they are saved.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Warm {
+    /// Shell commands that are run once, so that what they need is in memory.
+    pub(super) touch: List<String>,
+    /// Interpreters that are started and wait for the job.
+    pub(super) preload: Option<Preload>,
+}
+
+/// Interpreters that a template starts, with the modules that they import.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Preload {
+    /// Modules of Python 3.
+    pub(super) python3: List<String>,
+}
+
 /// A command that proves the guest valid.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -228,6 +248,10 @@ pub(super) struct Without {
     pub(super) command_line: List<String>,
     /// Environment variables, by name.
     pub(super) environment: List<String>,
+    /// Commands of `warm: touch`, as the included recipe writes them.
+    pub(super) touch: List<String>,
+    /// Modules of `warm: preload: python3`.
+    pub(super) python3: List<String>,
     /// Validations, by name.
     pub(super) validate: List<String>,
 }

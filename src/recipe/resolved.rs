@@ -45,6 +45,9 @@ pub struct Recipe {
     pub image: ImageOptions,
     /// Defaults for launching.
     pub run: RunDefaults,
+    /// What templates of warm starts do before they are saved.
+    #[serde(skip_serializing_if = "is_default")]
+    pub warm: Warm,
     /// Commands that prove the guest valid.
     pub validate: Vec<Validation>,
     /// The recipe file and every file it includes, with their digests, the recipe first.
@@ -347,6 +350,31 @@ pub struct RunDefaults {
     pub user: String,
     /// Environment of the job.
     pub environment: BTreeMap<String, String>,
+}
+
+/// What templates of warm starts do before they are saved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Warm {
+    /// Shell commands that are run once, so that what they need is in memory.
+    #[serde(default)]
+    pub touch: Vec<String>,
+    /// Interpreters that are started and wait for the job.
+    #[serde(default)]
+    pub preload: Preload,
+}
+
+/// Interpreters that a template starts, with the modules that they import.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Preload {
+    /// Modules of Python 3; without any, it is not started.
+    #[serde(default)]
+    pub python3: Vec<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A command that proves the guest valid.

@@ -202,7 +202,8 @@ impl Problem for RootfsError {
             Self::NoKeyring { .. } => "install it: apt-get install debian-archive-keyring",
             Self::InvalidMirror { .. } => "correct base.mirror in the recipe, --mirror or HPCVM_MIRROR",
             Self::Unreachable { .. } => {
-                "check the network and the mirror; name another with base.mirror, --mirror or HPCVM_MIRROR"
+                "check the network and the mirror, or name another with base.mirror, --mirror or HPCVM_MIRROR; packages that \
+                 were locked long ago are in an archive of snapshots"
             }
             Self::MirrorInTransit { .. } => "try again in some minutes, or name another mirror with --mirror",
             Self::Unsigned { .. } => {

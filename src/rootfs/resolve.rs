@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::RootfsError;
@@ -18,7 +19,7 @@ use crate::recipe::{Bootstrap, Initrd, Pocket, Recipe};
 pub const FORMAT: u32 = 1;
 
 /// One binary package of the archive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Package {
     /// Its name.
@@ -28,6 +29,7 @@ pub struct Package {
     /// Its architecture, or `all`.
     pub architecture: String,
     /// The digest of its `.deb`.
+    #[schemars(with = "String", regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: Digest,
     /// The size of its `.deb` in bytes.
     pub size: u64,
@@ -42,7 +44,7 @@ pub struct Package {
 }
 
 /// The archive a [`Resolution`] was made from, without its place: any mirror has the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Archive {
     /// Debian's code name.

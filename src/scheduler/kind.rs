@@ -84,9 +84,9 @@ impl Kind {
     #[must_use]
     pub const fn evidence(self) -> Evidence {
         match self {
-            Self::GridEngine | Self::Slurm | Self::Local => Evidence::Real,
+            Self::GridEngine | Self::Slurm | Self::HtCondor | Self::Local => Evidence::Real,
             Self::Pbs => Evidence::Dialect,
-            Self::HtCondor | Self::Lsf => Evidence::Recorded,
+            Self::Lsf => Evidence::Recorded,
         }
     }
 }

@@ -51,6 +51,8 @@ fn grid_engine() {
     # Not h_vmem: it limits addresses, of which a hypervisor reserves more than it uses.
     #$ -l mem_free=320M
     #$ -l h_rt=5400
+    # A node that goes down does not take the job with it.
+    #$ -r y
     exec /opt/hpcvm/bin/hpcvm launch '/home/u/it'\''s here/.hpcvm/x/job.json'
     ");
 }
@@ -188,6 +190,7 @@ fn a_job_script_s_lines_pass_unless_the_command_line_says_otherwise() {
             "#$ -q 'long one'",
             "#$ -o out",
             "#$ -l mem_free=320M",
+            "#$ -r y",
             "#$ -P physics",
         ]
     );

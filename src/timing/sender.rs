@@ -62,6 +62,8 @@ pub struct Sender {
 #[derive(Debug, Default)]
 struct Shared {
     connected: AtomicBool,
+    /// The first attempt to connect is over.
+    tried: AtomicBool,
     /// One more than the highest sequence number that was acknowledged.
     acknowledged: AtomicU64,
     closing: AtomicBool,
@@ -142,10 +144,17 @@ impl Sender {
         self.shared.acknowledged.load(Ordering::Acquire) >= self.sequence.load(Ordering::Relaxed)
     }
 
+    /// Whether the logger may yet take what it has not: it is there, or it is not known that it is not.
+    fn has_hope(&self) -> bool {
+        let shared = &self.shared;
+        !shared.refused.load(Ordering::Acquire)
+            && (shared.connected.load(Ordering::Acquire) || !shared.tried.load(Ordering::Acquire))
+    }
+
     /// Ends; where the logger is there, it gets `patience` to take the last events.
     pub fn close(&self, patience: Duration) {
         let until = Instant::now() + patience;
-        while !self.is_settled() && self.shared.connected.load(Ordering::Acquire) && Instant::now() < until {
+        while !self.is_settled() && self.has_hope() && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
         self.shared.closing.store(true, Ordering::Release);
@@ -165,9 +174,11 @@ fn deliver(destination: &Destination, events: &Receiver<Event>, shared: &Arc<Sha
     let mut unsettled = VecDeque::new();
     let mut pause = PAUSES.0;
     while !shared.closing.load(Ordering::Acquire) && !shared.refused.load(Ordering::Acquire) {
-        if let Ok(line) = Line::connect(destination) {
+        let connected = Line::connect(destination);
+        shared.connected.store(connected.is_ok(), Ordering::Release);
+        shared.tried.store(true, Ordering::Release);
+        if let Ok(line) = connected {
             pause = PAUSES.0;
-            shared.connected.store(true, Ordering::Release);
             let ended = converse(line, destination, events, &mut unsettled, shared);
             shared.connected.store(false, Ordering::Release);
             if ended {

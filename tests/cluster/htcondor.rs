@@ -4,6 +4,7 @@ use std::fs;
 
 use super::harness::{Cluster, HEAD, Options, ROOT, Scheduler, USER_A, wait_until};
 use super::signals::{AFTER_GRACE, Case, LIVES, case, observe};
+use super::site::Site;
 
 #[test]
 fn htcondor_runs_jobs_and_records_their_status() {
@@ -79,4 +80,45 @@ fn htcondor_tells_the_first_process_and_kills_all() {
         cluster.shell(ROOT, HEAD, &line).trim().to_owned()
     };
     observe(&cluster, SUBMIT, record, &cases);
+}
+
+#[test]
+fn vms_run_and_end_under_htcondor() {
+    let options = Options::new(Scheduler::HtCondor).nodes(2);
+    let Some(site) = Site::start_or_skip("vms_run_and_end_under_htcondor", &options) else {
+        return;
+    };
+    let submit = |options: &[&str], script: &str| site.submit("htcondor", options, script);
+    let array = submit(
+        &["--name", "array", "-t", "3-4"],
+        "echo task $HPCVM_TASK_ID; exit $HPCVM_TASK_ID",
+    );
+    let held = submit(&["--name", "held", "--hold"], "echo released");
+    let trap = "trap 'echo told; exit 7' TERM; echo up; while :; do sleep 0.1; done";
+    let told = submit(&["--name", "told"], trap);
+    // No node has this folder: each fails the job, which goes to another and then ends.
+    let options = ["--stage", "always", "--node-cache", "/no/such/disk", "--retries", "1"];
+    let fails = submit(&[&options[..], &["--name", "fails"]].concat(), "true");
+
+    wait_until("the job runs", || site.file(&format!("told.o{told}")) == "up\n");
+    site.said(&["kill", "--scheduler", "htcondor", &told]);
+    site.wait_for_state("htcondor", &told, "1 with 7");
+    assert_eq!(site.file(&format!("told.o{told}")), "up\ntold\n");
+    site.wait_for_state("htcondor", &array, "1 with 3, 1 with 4");
+    for task in 0..2 {
+        assert_eq!(
+            site.file(&format!("array.o{array}.{task}")),
+            format!("task {}\n", task + 3)
+        );
+    }
+    site.wait_for_state("htcondor", &fails, "1 with 122");
+    let starts = format!("condor_history {fails} -autoformat ExitCode NumJobStarts");
+    wait_until("both tries are on record", || {
+        site.cluster.shell(USER_A, HEAD, &starts) == "122 2\n"
+    });
+    site.wait_for_state("htcondor", &held, "1 held");
+    site.cluster.shell(USER_A, HEAD, &format!("condor_release {held}"));
+    site.wait_for_state("htcondor", &held, "1 done");
+    assert_eq!(site.file(&format!("held.o{held}")), "released\n");
+    site.wait_until_clean(2);
 }

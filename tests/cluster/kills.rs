@@ -1,7 +1,7 @@
 //! Ends that schedulers, users and nodes bring about, in the four worlds of signals: the guest's job
 //! hears of it, what it said is kept, and nothing is left on the node.
 
-use super::harness::{HEAD, Options, ROOT, Scheduler, USER_A, wait_until};
+use super::harness::{HEAD, Options, ROOT, Scheduler, wait_until};
 use super::site::Site;
 
 /// A job that says when it is told to end.
@@ -67,6 +67,39 @@ fn outright(site: &Site, scheduler: &str) {
     site.wait_until_clean(1);
 }
 
+/// The node is shut down: whoever does that tells its processes, and the scheduler has not said a word.
+fn told_by_the_node(site: &Site, scheduler: &str) {
+    let job = site.submit(scheduler, &["--name", "shutdown"], TRAP);
+    wait_until("the job runs", || site.file(&format!("shutdown.o{job}")) == "up\n");
+    site.cluster.shell(ROOT, "node1", "pkill -TERM -f '[h]pcvm launch'");
+    site.wait_for_state(scheduler, &job, "1 with 7");
+    assert_eq!(site.file(&format!("shutdown.o{job}")), "up\ntold\n");
+    site.wait_until_clean(1);
+}
+
+/// Both ways in which Slurm tells that a slot's time is up, at once: it looks every 30 s only.
+fn slurm_time_limits(site: &Site) {
+    let limited = [("warned", "4m", "30"), ("limited", "1m", "2")].map(|(name, time, left)| {
+        let job = site.submit("slurm", &["--timing-log", "--name", name, "--time", time], TRAP);
+        wait_until("the job runs", || site.file(&format!("{name}.o{job}")) == "up\n");
+        let sooner = format!("scontrol update jobid={job} EndTime=$(date -d '+{left} sec' +%FT%T)");
+        site.cluster.shell(ROOT, HEAD, &sooner);
+        (name, job)
+    });
+    for (name, job) in limited {
+        site.wait_for_state("slurm", &job, "1 with 7");
+        assert_eq!(site.file(&format!("{name}.o{job}")), "up\ntold\n");
+        let state = format!("scontrol show job {job} | grep -o 'JobState=[A-Z]*'");
+        // Who was warned ends in time; who was not has had the limit, and its grace time.
+        let expected = match name {
+            "warned" => "JobState=FAILED\n",
+            _ => "JobState=TIMEOUT\n",
+        };
+        assert_eq!(site.cluster.shell(ROOT, HEAD, &state), expected, "{name}");
+    }
+    site.wait_until_clean(1);
+}
+
 #[test]
 fn slurm_that_follows_processes_by_the_process_tree() {
     let Some(site) = Site::start_or_skip("kills under Slurm (linuxproc)", &slurm("linuxproc")) else {
@@ -74,6 +107,7 @@ fn slurm_that_follows_processes_by_the_process_tree() {
     };
     deletes(&site, "slurm");
     outright(&site, "slurm");
+    slurm_time_limits(&site);
 }
 
 #[test]
@@ -83,6 +117,7 @@ fn slurm_that_follows_processes_by_control_groups() {
     };
     deletes(&site, "slurm");
     outright(&site, "slurm");
+    told_by_the_node(&site, "slurm");
 }
 
 #[test]
@@ -92,6 +127,7 @@ fn grid_engine_that_notifies() {
     };
     deletes(&site, "gridengine");
     outright(&site, "gridengine");
+    told_by_the_node(&site, "gridengine");
     time_limit(&site, "gridengine", "8s");
 }
 
@@ -120,47 +156,4 @@ fn time_limit(site: &Site, scheduler: &str, time: &str) {
     site.wait_for_state(scheduler, &job, "1 with 7");
     assert_eq!(site.file(&format!("limited.o{job}")), "up\ntold\n");
     site.wait_until_clean(1);
-}
-
-#[test]
-fn a_node_that_fails_is_left_for_another_and_not_for_ever() {
-    let options = Options::new(Scheduler::Both).nodes(2);
-    let Some(site) = Site::start_or_skip("a_node_that_fails_is_left_for_another_and_not_for_ever", &options) else {
-        return;
-    };
-    for scheduler in ["gridengine", "slurm"] {
-        // No node has this folder, so that each fails the job.
-        let options = [
-            "--timing-log",
-            "--stage",
-            "always",
-            "--node-cache",
-            "/no/such/disk",
-            "--retries",
-            "1",
-        ];
-        let job = site.submit(scheduler, &options, "echo here");
-        wait_until("the retry was over", || {
-            if scheduler == "slurm" {
-                // A requeued job waits for two minutes unless it is told otherwise.
-                let now = format!("scontrol update jobid={job} StartTime=now");
-                site.cluster.exec_as(ROOT, HEAD, ["bash", "-c", &now]);
-            }
-            let told = site.said(&["ps", "--scheduler", scheduler, &job]);
-            told.contains("1 with 122")
-        });
-        wait_until("the log has heard of both", || {
-            site.said(&["log", &job]).matches("slot-ended").count() == 2
-        });
-        let explained = site.said(&["explain", &job]);
-        assert_eq!(
-            explained.matches("asked to try again elsewhere").count(),
-            2,
-            "{explained}"
-        );
-        assert!(explained.contains("attempt 2"), "{explained}");
-        assert!(explained.contains("(the node's fault)"), "{explained}");
-        site.cluster.shell(USER_A, HEAD, "rm -rf .local/state/hpcvm/log");
-        site.cluster.shell(ROOT, HEAD, "pkill -f '[l]og serve'; true");
-    }
 }

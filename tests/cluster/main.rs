@@ -2,6 +2,9 @@
 //!
 //! What is seen here about signals stands in docs/cluster.md.
 
+mod chaos;
+mod errors;
+mod failures;
 mod harness;
 mod htcondor;
 mod jobs;
@@ -10,6 +13,8 @@ mod nodes;
 mod observe;
 mod signals;
 mod site;
+mod strangers;
 mod submit;
 mod suspend;
 mod timing;
+mod warm;

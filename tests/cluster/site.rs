@@ -45,6 +45,33 @@ impl Site {
         self.cluster.exec_as(user, HEAD, argv)
     }
 
+    /// hpcvm as an ordinary user in another folder than their home.
+    pub(crate) fn hpcvm_in(&self, folder: &Path, arguments: &[&str]) -> Output {
+        let line = "cd \"$1\" && shift && exec \"$@\"";
+        let (store, program) = (
+            format!("HPCVM_STORE={}", self.store.display()),
+            self.program.to_str().unwrap(),
+        );
+        let shell = [
+            "bash",
+            "-c",
+            line,
+            "bash",
+            folder.to_str().unwrap(),
+            "env",
+            &store,
+            program,
+            "-q",
+        ];
+        let argv = shell.into_iter().chain(arguments.iter().copied());
+        self.cluster.exec_as(USER_A, HEAD, argv)
+    }
+
+    /// Where the images are.
+    pub(crate) fn store(&self) -> &Path {
+        &self.store
+    }
+
     /// Standard output of hpcvm, which must succeed.
     #[track_caller]
     pub(crate) fn said(&self, arguments: &[&str]) -> String {
@@ -85,11 +112,21 @@ impl Site {
 
     /// What runs or lies on any of the nodes of launches: hypervisors and their folders.
     pub(crate) fn traces(&self, nodes: u32) -> String {
-        let all = (1..=nodes).map(|node| {
-            let look = "pgrep -l qemu-system; ls -d /tmp/hpcvm-vm-* /tmp/*/hpcvm-vm-* 2>/dev/null; true";
-            self.cluster.shell(ROOT, &format!("node{node}"), look)
-        });
-        all.collect()
+        (1..=nodes).map(|node| self.traces_on(&format!("node{node}"))).collect()
+    }
+
+    /// The same on one node.
+    pub(crate) fn traces_on(&self, node: &str) -> String {
+        let look = "pgrep -l qemu-system; ls -d /tmp/hpcvm-vm-* /tmp/*/hpcvm-vm-* 2>/dev/null; true";
+        self.cluster.shell(ROOT, node, look)
+    }
+
+    /// The timing log's key of the newest job of a scheduler.
+    pub(crate) fn key(&self, scheduler: &str) -> String {
+        let jobs: serde_json::Value = serde_json::from_str(&self.said(&["log", "--json"])).unwrap();
+        let mut jobs = jobs.as_array().unwrap().iter().rev();
+        let newest = jobs.find(|job| job["scheduler"] == scheduler).unwrap();
+        newest["job"].as_str().unwrap().to_owned()
     }
 
     /// Waits until there are none.

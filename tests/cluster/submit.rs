@@ -129,3 +129,25 @@ fn a_thousand_tasks_are_one_job_and_refusals_leave_nothing() {
     }
     assert_eq!(folders(), 2, "refused jobs leave nothing");
 }
+
+#[test]
+fn the_pbs_dialect_is_taken_by_slurm_s_commands() {
+    let test = "the_pbs_dialect_is_taken_by_slurm_s_commands";
+    let Some(site) = Site::start_or_skip(test, &Options::new(Scheduler::Pbs).nodes(2)) else {
+        return;
+    };
+    let array = site.submit("pbs", &["--name", "array", "-t", "1-2"], "echo task $HPCVM_TASK_ID");
+    let trap = "trap 'echo told; exit 7' TERM; echo up; while :; do sleep 0.1; done";
+    let job = site.submit("pbs", &["--name", "told"], trap);
+    // These commands heed no `#PBS -o`, and put all tasks of an array into one file.
+    wait_until("the job runs", || site.file(&format!("wrapper.o{job}")) == "up\n");
+    site.said(&["kill", "--scheduler", "pbs", &job]);
+    site.wait_for_state("pbs", &job, "1 with 7");
+    assert_eq!(site.file(&format!("wrapper.o{job}")), "up\ntold\n");
+    site.wait_for_state("pbs", &array, "2 done");
+    let said = site.file(&format!("wrapper.o{array}"));
+    let mut lines: Vec<&str> = said.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["task 1", "task 2"]);
+    site.wait_until_clean(2);
+}

@@ -12,8 +12,10 @@ fn a_suspended_job_stands_still_and_goes_on() {
     for scheduler in BOTH {
         // Its time limit is shorter than the pause and the run together.
         let script = "for i in $(seq 60); do echo $i; sleep 0.1; done; exit 5";
-        let job = site.submit(scheduler, &["--timing-log", "--timeout", "16s"], script);
-        let output = || site.file(&format!("sh.o{job}"));
+        // Both schedulers' first jobs have the number 1.
+        let options = ["--timing-log", "--timeout", "16s", "--name", scheduler];
+        let job = site.submit(scheduler, &options, script);
+        let output = || site.file(&format!("{scheduler}.o{job}"));
         wait_until("the job runs", || output().lines().count() > 3);
         let (suspend, resume) = match scheduler {
             "slurm" => (format!("scontrol suspend {job}"), format!("scontrol resume {job}")),

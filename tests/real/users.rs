@@ -29,7 +29,7 @@ fn an_unprivileged_user_runs_jobs_from_somebody_elses_store() {
     let place = place.owned_by(NOBODY);
     std::os::unix::fs::chown(place.path("store"), Some(0), Some(0)).unwrap();
 
-    let script = "id -un; id -u; id -g; echo made > made; cat made; echo > /root/x 2>/dev/null || echo no right; head -c 9 /scratch/x; echo $HOME";
+    let script = "id -un; id -u; id -g; echo made > made; cat made; echo > /root/x 2>/dev/null || echo no right; head -c 9 /scratch/x; echo $HOME > /dev/stdout; : > /dev/stderr";
     let options = ["--scratch", "32M"];
     let said = place
         .run(

@@ -49,6 +49,7 @@ pub(crate) fn recipe(bootstrap: Bootstrap, packages: &[&str]) -> Recipe {
             user: "job".into(),
             environment: BTreeMap::new(),
         },
+        warm: hpcvm::recipe::Warm::default(),
         validate: Vec::new(),
         sources: Vec::new(),
         origins: Origins::default(),

@@ -15,6 +15,7 @@
 #include "libraries.h"
 #include "interpreter.h"
 #include "disk.h"
+#include "preload.h"
 
 #define MAX_BODY (4u << 20)
 #define MAX_STRINGS 16384
@@ -31,6 +32,7 @@ static uint32_t uid, gid, groups[256], mask = 022;
 static int group_count;
 static const char *hostname = "hpcvm", *user = "job", *home = "/home/job", *folder = "/", *scratch;
 static const uint8_t *seed, *network;
+static int has_hardware_address; /* after the addresses of `network` */
 static uint32_t seed_length;
 static struct timespec64 clock_at_launch;
 static uint32_t input_offset;
@@ -38,8 +40,12 @@ static int has_input, is_service;
 static const char *init_began; /* uptime at which the initial RAM disk's program began */
 static char *touches[64];
 static int touch_count;
+static char *preload_words;
+static uint32_t preload_length;
 static long job_disk = -1, result_disk = -1, control = -1;
 static struct text control_line;
+
+static int others_ran; /* in the template, besides what hpcvm itself runs there */
 
 /* ---- reports ---- */
 
@@ -210,10 +216,16 @@ static void take_record(uint16_t tag, char *bytes, uint32_t length)
     case TAG_SHARE: take_share(bytes, length); break;
     case TAG_INPUT: has_input = 1; input_offset = number(bytes, length); break;
     case TAG_OUTPUT: if (output_count < 255) outputs[output_count++] = (char *)string(bytes, length); break;
-    case TAG_NETWORK: if (length >= 16) network = (uint8_t *)bytes; break;
+    case TAG_NETWORK:
+        if (length >= 16)
+            network = (uint8_t *)bytes;
+        has_hardware_address = length >= 22;
+        break;
     case TAG_SCRATCH: scratch = string(bytes, length); break;
     case TAG_LIBRARIES: take_libraries(bytes, length); break;
     case TAG_TOUCH: if (touch_count < 64) touches[touch_count++] = (char *)string(bytes, length); break;
+    case TAG_OTHERS: others_ran = 1; break;
+    case TAG_PRELOAD: if (length && !bytes[length - 1]) preload_words = bytes, preload_length = length; break;
     }
 }
 
@@ -253,6 +265,7 @@ static const char *read_job(void)
         take_record(record.tag, body + at, record.length);
         at += record.length;
     }
+    variables[variable_count] = 0;
     return argument_count || header.state == STATE_TEMPLATE ? 0 : "the job has no command";
 }
 
@@ -263,6 +276,7 @@ static const char *read_job(void)
 #define SIOCSIFFLAGS 0x8914
 #define SIOCSIFADDR 0x8916
 #define SIOCSIFNETMASK 0x891c
+#define SIOCSIFHWADDR 0x8924
 #define SIOCADDRT 0x890b
 
 static void add_entropy(void)
@@ -304,6 +318,17 @@ static long interface_call(long fd, long request, const char *name, const uint8_
         request_data.u.flags = (int16_t)flags;
     }
     return sys(__NR_ioctl, fd, request, &request_data);
+}
+
+/* A copy's network interface has the template's own address until then. */
+static void set_hardware_address(long fd, const char *name, const uint8_t *address)
+{
+    struct interface request_data;
+    memset(&request_data, 0, sizeof request_data);
+    memcpy(request_data.name, name, length_of(name));
+    request_data.u.internet.family = 1; /* ARPHRD_ETHER */
+    memcpy((uint8_t *)&request_data.u.internet + 2, address, 6);
+    sys(__NR_ioctl, fd, SIOCSIFHWADDR, &request_data);
 }
 
 static long note_interface(const char *name, void *found)
@@ -351,6 +376,8 @@ static void configure_network(void)
         route.destination.family = route.gateway.family = route.mask.family = 2;
         memcpy(route.gateway.address, network + 8, 4);
         route.flags = 3; /* RTF_UP | RTF_GATEWAY */
+        if (has_hardware_address)
+            set_hardware_address(fd, name, network + 16);
         interface_call(fd, SIOCSIFADDR, name, network, 0);
         interface_call(fd, SIOCSIFNETMASK, name, network + 4, 0);
         interface_call(fd, SIOCSIFFLAGS, name, 0, 1);
@@ -372,12 +399,38 @@ static void configure_network(void)
  * Gives the caller's numeric id the job user's name. The new line comes first, so that it wins
  * over entries of that name or number which the image brought.
  */
+/*
+ * Files that are written before every job. To open one for writing copies it into the overlay,
+ * which is a sixth of all instructions between a restored machine's first and its job: a template
+ * has done that, and keeps them open.
+ */
+static struct {
+    const char *path;
+    long fd;
+} kept_open[] = {{"/etc/hosts", -1}, {"/etc/passwd", -1}, {"/etc/group", -1}};
+
+static void keep_open(void)
+{
+    for (size_t i = 0; i < sizeof kept_open / sizeof *kept_open; i++)
+        kept_open[i].fd = sys(__NR_open, kept_open[i].path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+}
+
+/* The file, if it is kept open. */
+static long kept(const char *path)
+{
+    for (size_t i = 0; i < sizeof kept_open / sizeof *kept_open; i++)
+        if (same(kept_open[i].path, path))
+            return kept_open[i].fd;
+    return -1;
+}
+
 static void name_account(const char *path, uint32_t id, const char *name, const char *rest)
 {
     static char old[1 << 20];
     struct text line = {.length = 0};
     struct text wanted = {.length = 0};
-    long length = read_file(path, old, sizeof old);
+    long fd = kept(path);
+    long length = fd >= 0 ? read_all(fd, old, sizeof old) : read_file(path, old, sizeof old);
     put(&wanted, name);
     put(&wanted, ":x:");
     put_number(&wanted, id);
@@ -388,9 +441,12 @@ static void name_account(const char *path, uint32_t id, const char *name, const 
     put(&line, wanted.bytes);
     put(&line, rest);
     put(&line, "\n");
-    long fd = sys(__NR_open, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        fd = sys(__NR_open, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return;
+    /* What is written is longer than what was there, and so leaves nothing of it behind. */
+    sys(__NR_lseek, fd, 0, SEEK_SET);
     write_all(fd, line.bytes, line.length);
     if (length > 0)
         write_all(fd, old, (size_t)length);
@@ -404,11 +460,73 @@ static void name_host(void)
     put(&line, "127.0.1.1 ");
     put(&line, hostname);
     put(&line, "\n");
-    long fd = sys(__NR_open, "/etc/hosts", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    long fd = kept("/etc/hosts");
+    if (fd < 0)
+        fd = sys(__NR_open, "/etc/hosts", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return;
+    sys(__NR_lseek, fd, 0, SEEK_END);
     write_all(fd, line.bytes, line.length);
     sys(__NR_close, fd);
+}
+
+/* Makes LINE a random identifier of RFC 4122 in hexadecimal, and an end of line; returns its length. */
+static size_t make_identifier(char line[40], int dashes)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t id[16];
+    size_t n = 0;
+    long fd = sys(__NR_open, "/dev/urandom", O_RDONLY | O_CLOEXEC, 0);
+    long got = sys(__NR_read, fd, id, sizeof id);
+    sys(__NR_close, fd);
+    if (got != sizeof id)
+        return 0;
+    id[6] = (id[6] & 0x0f) | 0x40;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    for (int i = 0; i < 16; i++) {
+        if (dashes && (i == 4 || i == 6 || i == 8 || i == 10))
+            line[n++] = '-';
+        line[n++] = digits[id[i] >> 4];
+        line[n++] = digits[id[i] & 15];
+    }
+    line[n++] = '\n';
+    return n;
+}
+
+/*
+ * The kernel makes the boot's identifier when it is first read, and keeps it. What ran before the
+ * template was saved may have read it: then it would be the same in every copy.
+ */
+static void renew_boot_id(void)
+{
+    char line[40];
+    size_t length = make_identifier(line, 1);
+    long fd = sys(__NR_open, "/run/hpcvm-boot-id", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0444);
+    if (fd >= 0 && length && write_all(fd, line, length) == 0)
+        sys(__NR_mount, "/run/hpcvm-boot-id", "/proc/sys/kernel/random/boot_id", 0, MS_BIND, 0);
+    sys(__NR_close, fd);
+}
+
+/*
+ * A copy is another machine (machine-id(5)): the guest's own init gave the template an identifier.
+ * Where systemd could not write the file it has mounted another over it, read-only.
+ */
+static void renew_machine_id(void)
+{
+    static const char *const files[] = {"/etc/machine-id", "/var/lib/dbus/machine-id"};
+    char old[64], line[40];
+    size_t length = 0;
+    long fd;
+    for (int i = 0; i < 2; i++) {
+        if (read_file(files[i], old, sizeof old) < 32 || !(length = length ? length : make_identifier(line, 0)))
+            continue;
+        fd = sys(__NR_open, files[i], O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+        if (fd < 0 && sys(__NR_umount2, files[i], MNT_DETACH) == 0)
+            fd = sys(__NR_open, files[i], O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0);
+        if (fd >= 0)
+            write_all(fd, line, length);
+        sys(__NR_close, fd);
+    }
 }
 
 static void take_identity(void)
@@ -419,6 +537,11 @@ static void take_identity(void)
     sys(__NR_sethostname, hostname, length_of(hostname));
     name_host();
     add_entropy();
+    if (restored) {
+        if (others_ran)
+            renew_boot_id();
+        renew_machine_id();
+    }
     /* A template has brought the loopback interface up already. */
     if (network || !restored)
         configure_network();
@@ -600,18 +723,11 @@ static long execute(struct failure *failure)
 }
 
 /* In the child: becomes the job, or tells PARENT which step failed. */
-__attribute__((noreturn)) static void become_job(int in, int out, int err, long parent)
+/* Shares our memory until the job's program takes its place: not inlined, so that it has a stack frame of its own. */
+__attribute__((noreturn, noinline)) static void become_job(const struct pipes *pipes, long parent)
 {
     static struct failure failure;
-    uint64_t no_signals = 0;
-    sys(__NR_setsid);
-    sys(__NR_dup2, in, 0);
-    sys(__NR_dup2, out, 1);
-    sys(__NR_dup2, err, 2);
-    long fd = sys(__NR_open, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0);
-    write_all(fd, "0", 1);
-    sys(__NR_close, fd);
-    sys(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &no_signals, 0, 8);
+    take_streams(pipes);
     long error = sys(NR_SETGROUPS, group_count, groups);
     if (error >= 0)
         error = sys(NR_SETGID, gid);
@@ -640,29 +756,101 @@ static void close_all(long *fd)
     *fd = -1;
 }
 
+/* Joins our ends of the job's pipes to the ports. */
+static void join_pipes(const struct pipes *pipes)
+{
+    standard_input.to = pipes->in[1];
+    standard_output.from = pipes->out[0];
+    standard_error.from = pipes->err[0];
+    sys(__NR_fcntl, pipes->in[1], F_SETFL, O_NONBLOCK);
+    sys(__NR_fcntl, pipes->out[0], F_SETFL, O_NONBLOCK);
+    sys(__NR_fcntl, pipes->err[0], F_SETFL, O_NONBLOCK);
+}
+
+/* Whether the job's command is the interpreter that waits: by its path, or found first on the job's PATH. */
+static int is_preloaded(void)
+{
+    const char *path = "";
+    if (preload.process <= 0)
+        return 0;
+    if (same(arguments[0], preload.path))
+        return 1;
+    for (const char *p = arguments[0]; *p; p++)
+        if (*p == '/')
+            return 0;
+    for (int i = 0; i < variable_count; i++)
+        if (starts_with(variables[i], "PATH="))
+            path = variables[i] + 5;
+    while (*path) {
+        struct text candidate = {.length = 0};
+        char one[2] = {0, 0};
+        for (; *path && *path != ':'; path++) {
+            one[0] = *path;
+            put(&candidate, one);
+        }
+        if (*path)
+            path++;
+        put(&candidate, "/");
+        put(&candidate, arguments[0]);
+        if (sys(__NR_access, candidate.bytes, 0) == 0)
+            return same(candidate.bytes, preload.path);
+    }
+    return 0;
+}
+
+static void put_strings(long fd, char *const strings[], int count)
+{
+    for (int i = 0; i < count; i++)
+        write_all(fd, strings[i], length_of(strings[i]) + 1);
+}
+
+/*
+ * Lets the interpreter that waits become the job; returns its process id, or 0 when it is another
+ * program's job or the interpreter would rather not.
+ */
+static long hand_over(void)
+{
+    if (!is_preloaded()) {
+        drop_preload();
+        return 0;
+    }
+    long to = preload.request[1];
+    uint32_t head[6] = {uid, gid, mask, (uint32_t)group_count, (uint32_t)argument_count, (uint32_t)variable_count};
+    write_all(to, head, sizeof head);
+    write_all(to, groups, 4 * (size_t)group_count);
+    write_all(to, folder, length_of(folder) + 1);
+    put_strings(to, arguments, argument_count);
+    put_strings(to, variables, variable_count);
+    /* It says that it can before it does: a job that we give up here is not begun. */
+    if (!preload_says('y')) {
+        drop_preload();
+        return 0;
+    }
+    give_pipes(&preload.pipes, uid, gid);
+    write_all(to, "g", 1);
+    sys(__NR_close, to);
+    sys(__NR_close, preload.answer[0]);
+    join_pipes(&preload.pipes);
+    return preload.process;
+}
+
 /* Starts the job; returns its process id, or a negative errno with the rest in *FAILURE. */
 static long start_job(struct failure *failed)
 {
-    int in[2], out[2], err[2], failure[2];
-    sys(__NR_pipe2, in, O_CLOEXEC);
-    sys(__NR_pipe2, out, O_CLOEXEC);
-    sys(__NR_pipe2, err, O_CLOEXEC);
+    struct pipes pipes;
+    int failure[2];
+    long preloaded = hand_over();
+    if (preloaded > 0)
+        return preloaded;
+    make_pipes(&pipes);
+    give_pipes(&pipes, uid, gid);
     sys(__NR_pipe2, failure, O_CLOEXEC);
-    sys(__NR_fcntl, in[1], F_SETPIPE_SZ, 1 << 20);
-    sys(__NR_fcntl, out[1], F_SETPIPE_SZ, 1 << 20);
-    long child = sys(__NR_fork);
+    long child = fork_in_place();
     if (child == 0)
-        become_job(in[0], out[1], err[1], failure[1]);
-    sys(__NR_close, in[0]);
-    sys(__NR_close, out[1]);
-    sys(__NR_close, err[1]);
+        become_job(&pipes, failure[1]);
+    close_job_ends(&pipes);
     sys(__NR_close, failure[1]);
-    standard_input.to = in[1];
-    standard_output.from = out[0];
-    standard_error.from = err[0];
-    sys(__NR_fcntl, in[1], F_SETFL, O_NONBLOCK);
-    sys(__NR_fcntl, out[0], F_SETFL, O_NONBLOCK);
-    sys(__NR_fcntl, err[0], F_SETFL, O_NONBLOCK);
+    join_pipes(&pipes);
     long got = sys(__NR_read, failure[0], failed, sizeof *failed);
     sys(__NR_close, failure[0]);
     if (got == sizeof *failed) {
@@ -1007,17 +1195,40 @@ static void touch(const char *command)
     long child = sys(__NR_fork);
     if (child == 0) {
         char *const argv[] = {"/bin/sh", "-c", (char *)command, 0};
-        char *const envp[] = {"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/root", "LANG=C.UTF-8", 0};
         uint64_t no_signals = 0;
         long null = sys(__NR_open, "/dev/null", O_RDWR, 0);
         sys(__NR_rt_sigprocmask, 2, &no_signals, 0, 8);
         for (int fd = 0; fd < 3; fd++)
             sys(__NR_dup2, null, fd);
-        sys(__NR_execve, argv[0], argv, envp);
+        sys(__NR_execve, argv[0], argv, variables);
         sys(__NR_exit, 127);
     }
     if (child > 0)
         sys(__NR_wait4, child, 0, 0, 0);
+}
+
+/* Starts the interpreter that is to wait for the job; one that cannot is no reason not to save the guest. */
+static void preload_interpreter(void)
+{
+    struct text t = {.length = 0};
+    char problem[400] = "";
+    if (!preload_words || start_preload(preload_words, preload_length, variables, problem, sizeof problem))
+        return;
+    put(&t, preload_words);
+    put(&t, " cannot be preloaded: ");
+    put(&t, problem[0] ? problem : "it does not start");
+    tell_text("problem ", t.bytes);
+}
+
+/*
+ * Opens for writing what every job has written to: an overlay then copies the file, which takes
+ * longer than to write it.
+ */
+static void copy_up(void)
+{
+    static const char *const files[] = {"/etc/passwd", "/etc/group", "/etc/hosts"};
+    for (int i = 0; i < 3; i++)
+        sys(__NR_close, sys(__NR_open, files[i], O_WRONLY | O_APPEND | O_CLOEXEC, 0));
 }
 
 /*
@@ -1026,14 +1237,22 @@ static void touch(const char *command)
  */
 static void serve_as_template(void)
 {
+    long error = 0;
     const char *problem = read_job();
     if (problem)
         refuse(problem, "", 0);
     add_entropy();
     configure_network();
     open_streams();
+    /* A disk is the same in every copy; a folder of the host could not be saved. */
+    if (libraries.kind == LIBRARIES_DISK && (problem = mount_libraries(&error)))
+        refuse("cannot mount the shared libraries:", problem, error);
+    copy_up();
     for (int i = 0; i < touch_count; i++)
         touch(touches[i]);
+    preload_interpreter();
+    others_ran |= is_service;
+    keep_open();
     sys(__NR_sync);
     tell_event("waiting", "");
     while (is_template(job_disk))
@@ -1042,6 +1261,7 @@ static void serve_as_template(void)
     tell_event("resumed", "");
     seed = 0;
     seed_length = 0;
+    variable_count = 0;
 }
 
 static void prepare(void)
@@ -1067,7 +1287,7 @@ static void prepare(void)
     if ((problem = read_job()))
         refuse(problem, "", 0);
     take_identity();
-    if (libraries.kind && (problem = mount_libraries(&error)))
+    if (libraries.kind && !libraries_mounted && (problem = mount_libraries(&error)))
         refuse("cannot mount the shared libraries:", problem, error);
     if ((problem = mount_shares(&error)))
         refuse("cannot mount the shared folder", problem, error);

@@ -44,10 +44,12 @@ enum tag {
     TAG_SHARE = 13,    /* u32 flags (1: read-only), string 9p tag, string guest path */
     TAG_INPUT = 14,    /* u64 offset of a tar on this disk, u64 length */
     TAG_OUTPUT = 15,   /* string: a path to bring back, repeated */
-    TAG_NETWORK = 17,  /* address, netmask, gateway, name server: 4 x 4 bytes in network order */
+    TAG_NETWORK = 17,  /* address, netmask, gateway, name server: 4 x 4 bytes in network order; 6 of the hardware's */
     TAG_SCRATCH = 19,  /* string: where the scratch disk is mounted */
     TAG_LIBRARIES = 20, /* u32 kind, u32 generation, 32 bytes its digest, string 9p tag, string guest path */
     TAG_TOUCH = 21,    /* string: a shell command run before a template is saved, repeated */
+    TAG_PRELOAD = 22,  /* strings: an interpreter that a template starts, and its arguments */
+    TAG_OTHERS = 23,   /* nothing: what runs before a template is saved may read what copies must not share */
 };
 /* Strings end with a NUL that counts in their length. */
 

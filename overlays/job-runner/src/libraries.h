@@ -17,6 +17,7 @@ static struct {
     const uint8_t *digest;
     const char *tag, *path;
 } libraries;
+static int libraries_mounted;
 
 /* Whether the disk FD is the wanted generation's. */
 static int holds_libraries(long fd)
@@ -68,6 +69,7 @@ static const char *mount_libraries(long *error)
         sleep_ms(10);
     }
     *error = sys(__NR_mount, device.bytes, libraries.path, "squashfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "");
+    libraries_mounted = *error >= 0;
     return *error < 0 ? "their disk" : 0;
 }
 

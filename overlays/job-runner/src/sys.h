@@ -19,7 +19,15 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
     __asm__ volatile("int $0x80" : "=a"(result) : "a"(n), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e) : "memory");
     return result;
 }
+/* vfork(2), always in its caller: the child goes on with the stack that its parent comes back to. */
+static inline __attribute__((always_inline)) long fork_in_place(void)
+{
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "0"(__NR_vfork) : "memory");
+    return result;
+}
 #define NR_CHOWN __NR_chown32
+#define NR_FCHOWN __NR_fchown32
 #define NR_SETUID __NR_setuid32
 #define NR_SETGID __NR_setgid32
 #define NR_SETGROUPS __NR_setgroups32
@@ -35,7 +43,14 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
                      : "rcx", "r11", "memory");
     return result;
 }
+static inline __attribute__((always_inline)) long fork_in_place(void)
+{
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "0"(__NR_vfork) : "rcx", "r11", "memory");
+    return result;
+}
 #define NR_CHOWN __NR_chown
+#define NR_FCHOWN __NR_fchown
 #define NR_SETUID __NR_setuid
 #define NR_SETGID __NR_setgid
 #define NR_SETGROUPS __NR_setgroups
@@ -70,6 +85,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
 #define O_NONBLOCK 04000
 #define O_DIRECT 040000
 #define O_DIRECTORY 0200000
+#define O_NOFOLLOW 0400000
 #define O_CLOEXEC 02000000
 
 /* mount(2) */
@@ -77,7 +93,9 @@ static inline long sys6(long n, long a, long b, long c, long d, long e)
 #define MS_NOSUID 2
 #define MS_NODEV 4
 #define MS_NOEXEC 8
+#define MS_BIND 4096
 #define MS_MOVE 8192
+#define MNT_DETACH 2
 
 /* poll(2) */
 #define POLLIN 1
@@ -228,13 +246,10 @@ static void make_folders(const char *path)
     sys(__NR_mkdir, part, 0755);
 }
 
-/* Reads a small file whole; returns its length or a negative errno, and ends it with NUL. */
-static long read_file(const char *path, char *buffer, size_t size)
+/* Reads an open file from where it is; returns the length, and ends it with NUL. */
+static long read_all(long fd, char *buffer, size_t size)
 {
-    long fd = sys(__NR_open, path, O_RDONLY | O_CLOEXEC, 0);
     size_t n = 0;
-    if (fd < 0)
-        return fd;
     while (n < size - 1) {
         long got = sys(__NR_read, fd, buffer + n, size - 1 - n);
         if (got == -EINTR)
@@ -244,8 +259,18 @@ static long read_file(const char *path, char *buffer, size_t size)
         n += (size_t)got;
     }
     buffer[n] = 0;
-    sys(__NR_close, fd);
     return (long)n;
+}
+
+/* Reads a small file whole; returns its length or a negative errno, and ends it with NUL. */
+static long read_file(const char *path, char *buffer, size_t size)
+{
+    long fd = sys(__NR_open, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    long length = read_all(fd, buffer, size);
+    sys(__NR_close, fd);
+    return length;
 }
 
 static long write_all(long fd, const void *bytes, size_t n)

@@ -37,7 +37,8 @@ impl BareRestore {
         let (_nobody, interrupts) = channel();
         let template = obtain(host, request, warm, &Relay::new(interrupts))?.template;
         let mut machine = prepare::machine(request, folder)?;
-        prepare::make_disks(host, request, &machine, folder)?;
+        prepare::make_disks(host, request, folder)?;
+        prepare::make_clone(host, request, &machine, Some(&template.folder))?;
         machine.template = Some(restored(&machine, &template.folder));
         let line = qemu::command_line(&machine).map_err(LaunchError::from)?;
         let by_socket = format!("socket,id=hpcvm-stdout,fd={}", machine.ports[2].descriptor);

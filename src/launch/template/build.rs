@@ -49,8 +49,8 @@ pub fn make(
     obtain(host, request, warm, &relay).map(|obtained| obtained.made)
 }
 
-/// The template for `request`: found, or made. While another launch makes it, this one waits only if
-/// `warm` insists.
+/// The template for `request`: found, or made. Who does not insist makes none for the first launch of its kind, which
+/// may be the only one, and does not wait while another launch makes it.
 pub(in crate::launch) fn obtain(
     host: &Host,
     request: &LaunchRequest,
@@ -61,12 +61,15 @@ pub(in crate::launch) fn obtain(
     if let Some(why) = key::obstacle(request) {
         return Err(TemplateError::Impossible { image: image(), why });
     }
-    let key = key::key(host, request, warm.image, &warm.touch)?;
+    let key = key::key(host, request, warm)?;
     if let Some(template) = warm.templates.find(key)? {
         return Ok(Obtained { template, made: false });
     }
     if warm.templates.failed_lately(key) && !warm.insist {
         return Err(TemplateError::FailedBefore { image: image() });
+    }
+    if !warm.insist && !warm.templates.seen_before(key) {
+        return Err(TemplateError::First { image: image() });
     }
     let _right = loop {
         match warm.templates.try_making(key)? {
@@ -103,7 +106,7 @@ fn boot_and_save(
 ) -> Result<(), TemplateError> {
     let workshop = warm.templates.workshop(request.memory.0.saturating_add(STATE_ROOM))?;
     let machine = machine(request, workshop.path())?;
-    prepare::make_template_disks(host, request, &machine, workshop.path(), &warm.touch)?;
+    prepare::make_template_disks(host, request, &machine, workshop.path(), &warm.preparation)?;
     let log = workshop.path().join("hypervisor.log");
     let spawned = spawn(host, &machine, &log, None)?;
     let mut process = Process(spawned.child);
@@ -172,7 +175,12 @@ fn wait_until_ready(request: &LaunchRequest, messages: &Receiver<Message>, relay
     let mut problem = None;
     loop {
         match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Message::Reported(Report::Waiting { .. })) => return Ok(()),
+            Ok(Message::Reported(Report::Waiting { .. })) => {
+                if let Some(problem) = problem {
+                    tracing::warn!(problem, "the template lacks what the recipe wants in it");
+                }
+                return Ok(());
+            }
             Ok(Message::Reported(Report::Problem(said))) => problem = Some(said),
             Ok(Message::Reported(Report::Ended { .. })) => {
                 return Err(problem.map_or(Unready::Ended("it would not wait for a job"), Unready::Said));

@@ -58,6 +58,12 @@ pub enum TemplateError {
         /// The image's name.
         image: String,
     },
+    /// No launch needed it before.
+    #[error("this is the first launch here for which there could be a template of {image}")]
+    First {
+        /// The image's name.
+        image: String,
+    },
     /// Another launch makes it at this moment.
     #[error("another launch makes the template of {image}")]
     Busy {
@@ -101,7 +107,7 @@ impl Problem for TemplateError {
             Self::Full { .. } => "HV4603",
             Self::NotReady { .. } => "HV4604",
             Self::NotSaved { .. } => "HV4605",
-            Self::FailedBefore { .. } | Self::Busy { .. } => "HV4606",
+            Self::FailedBefore { .. } | Self::Busy { .. } | Self::First { .. } => "HV4606",
             Self::Stopped => "HV4607",
             Self::Unknown(_) => "HV4608",
             Self::Cache(error) => error.code(),
@@ -112,7 +118,9 @@ impl Problem for TemplateError {
     fn blame(&self) -> Blame {
         match self {
             Self::Impossible { .. } | Self::Stopped | Self::Unknown(_) => Blame::User,
-            Self::Keep { .. } | Self::Full { .. } | Self::NotSaved { .. } | Self::Busy { .. } => Blame::Host,
+            Self::Keep { .. } | Self::Full { .. } | Self::NotSaved { .. } | Self::Busy { .. } | Self::First { .. } => {
+                Blame::Host
+            }
             Self::NotReady { .. } | Self::FailedBefore { .. } => Blame::Guest,
             Self::Cache(error) => error.blame(),
             Self::Machine(error) => error.blame(),
@@ -129,7 +137,7 @@ impl Problem for TemplateError {
             Self::NotSaved { .. } => "warm starts need QEMU 8.2 or later; start it with --start cold".to_owned(),
             Self::FailedBefore { .. } => "hpcvm template build tries again and tells why it fails".to_owned(),
             Self::Unknown(_) => "hpcvm template ls tells their names".to_owned(),
-            Self::Busy { .. } | Self::Stopped => return None,
+            Self::Busy { .. } | Self::First { .. } | Self::Stopped => return None,
             Self::Cache(error) => return error.help(),
             Self::Machine(error) => return error.help(),
         })

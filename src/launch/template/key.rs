@@ -12,35 +12,29 @@ use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Machine, TemplateRole, TemplateUse};
 use crate::hypervisor::qemu;
 use crate::launch::prepare;
-use crate::launch::request::{LaunchRequest, Start};
-use crate::recipe::RootKind;
+use crate::launch::request::{LaunchRequest, Start, WarmStart};
 
 /// Counts changes of what a template is.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Stands for every folder and file that may be another in each launch.
 const ANYWHERE: &str = "/anywhere";
 
 /// Why `request`'s machine cannot be one that was saved; `None` when it can.
 pub(super) fn obstacle(request: &LaunchRequest) -> Option<&'static str> {
-    match (request.start, request.image.root) {
-        (Start::Bios(_), _) => Some("its firmware is to start it"),
-        (Start::Direct, RootKind::Writable) => Some("its root file system is writable"),
-        (Start::Direct, RootKind::ReadOnly) => None,
+    match request.start {
+        // QEMU cannot save a machine that has a VDI file, and its firmware starts from one.
+        Start::Bios(_) => Some("its firmware is to start it"),
+        Start::Direct => None,
     }
 }
 
 /// The digest of all that a saved machine and its copies must have in common.
-pub(super) fn key(
-    host: &Host,
-    request: &LaunchRequest,
-    image: Digest,
-    touch: &[String],
-) -> Result<Digest, TemplateError> {
+pub(super) fn key(host: &Host, request: &LaunchRequest, warm: &WarmStart) -> Result<Digest, TemplateError> {
     let mut hasher = Hasher::default();
     hasher
         .field(&FORMAT.to_le_bytes())
         .field(env!("CARGO_PKG_VERSION").as_bytes())
-        .field(image.as_bytes());
+        .field(warm.image.as_bytes());
     for word in shape(request)? {
         hasher.field(word.as_encoded_bytes());
     }
@@ -48,10 +42,12 @@ pub(super) fn key(
     hasher.field(&request.scratch.map_or(0, |size| size.0).to_le_bytes());
     if let Some(libraries) = &request.libraries {
         hasher.field(libraries.digest.as_bytes());
+        // Exported anew, a generation is another file system.
+        if let Some(export) = &libraries.export {
+            identify(export, &mut hasher);
+        }
     }
-    for command in touch {
-        hasher.field(command.as_bytes());
-    }
+    hasher.field(&prepare::template_disk(request, &[], &warm.preparation)?);
     identify_hypervisor(host, request, &mut hasher);
     if request.accelerator == Accelerator::Kvm {
         hasher.field(&processor());
@@ -96,8 +92,13 @@ pub(in crate::launch) fn restored(machine: &Machine, folder: &Path) -> TemplateU
 fn identify_hypervisor(host: &Host, request: &LaunchRequest, hasher: &mut Hasher) {
     let program = host.find(request.image.architecture.qemu_system());
     let program = program.and_then(|path| fs::canonicalize(path).ok()).unwrap_or_default();
-    hasher.field(program.as_os_str().as_encoded_bytes());
-    if let Ok(found) = fs::metadata(&program) {
+    identify(&program, hasher);
+}
+
+/// A file that has not changed.
+fn identify(file: &Path, hasher: &mut Hasher) {
+    hasher.field(file.as_os_str().as_encoded_bytes());
+    if let Ok(found) = fs::metadata(file) {
         for number in [found.dev(), found.ino(), found.len()] {
             hasher.field(&number.to_le_bytes());
         }

@@ -3,9 +3,11 @@
 //! ```text
 //! CACHE/templates/<key>/ram            the guest's memory, 0400, sparse
 //! CACHE/templates/<key>/state          the rest of the machine, 0400
+//! CACHE/templates/<key>/clone.qcow2    what it wrote to its root file system, if that is writable, 0400
 //! CACHE/templates/<key>/template.json  of which image; lengths; a checksum of the state
 //! CACHE/locks/<key>.use                held shared by every launch that uses it; its time is the last use
 //! CACHE/locks/<key>.make               held while it is made
+//! CACHE/locks/<key>.seen               a launch could have used it
 //! CACHE/locks/<key>.failed             it could not be made or restored: not before an hour again
 //! ```
 //!
@@ -24,6 +26,7 @@ use tempfile::TempDir;
 use super::error::TemplateError;
 use crate::digest::Digest;
 use crate::durable;
+use crate::launch::clone::CLONE;
 use crate::launch::stage::NodeCache;
 use crate::units::Bytes;
 
@@ -77,6 +80,8 @@ struct Record {
     memory_length: u64,
     state_length: u64,
     state_crc32: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    clone_length: Option<u64>,
 }
 
 impl Templates {
@@ -150,12 +155,13 @@ impl Templates {
             memory_length: fs::metadata(made.join(MEMORY)).map_err(keep)?.len(),
             state_length: state.len() as u64,
             state_crc32: crc32fast::hash(&state),
+            clone_length: fs::metadata(made.join(CLONE)).ok().map(|found| found.len()),
         };
         let text = serde_json::to_vec(&record).expect("records have string keys only");
         fs::write(made.join(RECORD), text).map_err(keep)?;
         for entry in fs::read_dir(made).map_err(keep)? {
             let path = entry.map_err(keep)?.path();
-            if [MEMORY, STATE, RECORD].iter().any(|name| path.ends_with(name)) {
+            if [MEMORY, STATE, CLONE, RECORD].iter().any(|name| path.ends_with(name)) {
                 seal(&path).map_err(keep)?;
             } else {
                 fs::remove_dir_all(&path)
@@ -169,6 +175,18 @@ impl Templates {
         let _renamed = workshop.keep();
         let _ = fs::remove_file(self.lock_path(key, "failed"));
         Ok(())
+    }
+
+    /// Whether a launch asked this before: who launches twice will launch again. Where it cannot be noted,
+    /// nobody did.
+    pub(super) fn seen_before(&self, key: Digest) -> bool {
+        let mut options = OpenOptions::new();
+        let noted = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.lock_path(key, "seen"));
+        noted.is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
     }
 
     /// Whether `key` failed less than an hour ago.
@@ -326,6 +344,7 @@ fn is_sound(folder: &Path) -> bool {
     };
     as_left(MEMORY, record.memory_length)
         && as_left(STATE, record.state_length)
+        && record.clone_length.is_none_or(|length| as_left(CLONE, length))
         && fs::read(folder.join(STATE)).is_ok_and(|state| crc32fast::hash(&state) == record.state_crc32)
 }
 

@@ -92,6 +92,14 @@ fn what_was_touched_is_no_template() {
 }
 
 #[test]
+fn the_first_launch_of_a_kind_is_noted() {
+    let ground = ground(None);
+    assert!(!ground.templates.seen_before(key("a")));
+    assert!(ground.templates.seen_before(key("a")));
+    assert!(!ground.templates.seen_before(key("b")));
+}
+
+#[test]
 fn only_one_launch_makes_a_template() {
     let ground = ground(None);
     let right = ground.templates.try_making(key("a")).unwrap();

@@ -7,7 +7,11 @@ use crate::recipe::codes;
 use crate::recipe::located::Located;
 use crate::recipe::model::{self, List, Scalar, Word};
 use crate::recipe::report::{Report, quoted};
-use crate::recipe::resolved::{Expectation, Validation};
+use crate::recipe::resolved::{Expectation, Preload, Validation, Warm};
+
+/// The guest keeps 64 commands, and hpcvm has some of its own (`guest::template_disk`).
+const MOST_TOUCHES: usize = 60;
+const MOST_MODULES: usize = crate::guest::template_disk::MOST_MODULES;
 
 /// Validations in the order written.
 pub(super) fn validations(validations: List<model::Validation>, report: &mut Report) -> Vec<Validation> {
@@ -39,6 +43,46 @@ pub(super) fn validations(validations: List<model::Validation>, report: &mut Rep
         });
     }
     resolved
+}
+
+/// What templates do before they are saved.
+pub(super) fn warm(warm: model::Warm, report: &mut Report) -> Warm {
+    let touch = warm.touch.unwrap_or_default();
+    for command in &touch {
+        if command.value.trim().is_empty() || command.value.contains('\0') {
+            let added = report.add(
+                &command.place,
+                codes::WARM,
+                "this is not a command that a shell can run",
+            );
+            added.help("write what you would write after 'sh -c'");
+        }
+    }
+    let python3 = warm.preload.and_then(|preload| preload.python3).unwrap_or_default();
+    for module in &python3 {
+        if !module.value.split('.').all(words::is_variable) {
+            let message = format!("{} cannot name a module of Python", quoted(&module.value));
+            let added = report.add(&module.place, codes::WARM, message);
+            added.help("write what you would write after 'import', such as numpy or os.path");
+        }
+    }
+    let limits = [
+        (touch.get(MOST_TOUCHES), "commands", MOST_TOUCHES),
+        (python3.get(MOST_MODULES), "modules", MOST_MODULES),
+    ];
+    for (first, what, limit) in limits {
+        if let Some(first) = first {
+            let message = format!("these are more {what} than a template takes, {limit}");
+            report.add(&first.place, codes::WARM, message).help("take some out");
+        }
+    }
+    let values = |list: Vec<Word>| list.into_iter().map(|word| word.value).collect();
+    Warm {
+        touch: values(touch),
+        preload: Preload {
+            python3: values(python3),
+        },
+    }
 }
 
 /// The job's environment.

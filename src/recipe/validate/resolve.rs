@@ -39,6 +39,7 @@ pub(in crate::recipe) fn resolve(merged: model::Recipe, report: &mut Report) -> 
         init: merged.init.map(|init| init.value).unwrap_or_default(),
         image: machine::image(merged.image.unwrap_or_default(), report),
         run: machine::run(merged.run.unwrap_or_default(), report),
+        warm: commands::warm(merged.warm.unwrap_or_default(), report),
         validate: commands::validations(merged.validate, report),
         base,
         origins,

@@ -26,6 +26,10 @@
 {% if seconds %}
 #$ -l h_rt={{ seconds }}
 {% endif %}
+{% if retries %}
+# A node that goes down does not take the job with it.
+#$ -r y
+{% endif %}
 {% for line in native %}
 #$ {{ line }}
 {% endfor %}
