@@ -135,6 +135,7 @@ fn manifest(name: &str, root: &[u8]) -> Manifest {
             user: "job".to_owned(),
             environment: std::collections::BTreeMap::new(),
         },
+        warm: None,
         validation: Vec::new(),
         libraries: None,
     }
