@@ -78,6 +78,38 @@ fn images_are_listed_shown_and_verified() {
 }
 
 #[test]
+fn an_image_is_exported_whole_or_not_at_all() {
+    let place = Place::new();
+    let folder = place.with_example();
+    let target = place.home.path().join("out");
+    let line = |format: &str| {
+        format!(
+            "--json image export example --format {format} --output {}",
+            target.display()
+        )
+    };
+    let (code, stdout, stderr) = place.hpcvm(&line("vdi"));
+    assert_eq!(code, 0, "{stderr}");
+    let told: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let disk = fs::read(folder.join("image.vdi")).unwrap();
+    assert_eq!(fs::read(&target).unwrap(), disk);
+    assert_eq!(told["length"], disk.len());
+    assert_eq!(told["sha256"], hpcvm::digest::Digest::of(&disk).to_string());
+    assert_eq!(told["format"], "vdi");
+
+    // The example's disk is none: what has to look into it says so.
+    let (code, _, stderr) = place.hpcvm(&line("raw"));
+    assert_ne!(code, 0);
+    assert!(stderr.contains("HV3002"), "{stderr}");
+    assert_eq!(fs::read(&target).unwrap(), disk, "the older file is still there");
+    let (_, _, stderr) = place.hpcvm(&format!(
+        "image export example --format vdi --output {}",
+        place.home.path().display()
+    ));
+    assert!(stderr.contains("HV2802"), "{stderr}");
+}
+
+#[test]
 fn errors_go_to_standard_error_with_their_exit_code() {
     let place = Place::new();
     place.with_example();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::image_table::{Row, show, table};
-use super::{CliError, Context, Exit, image_diff, image_gc, image_report};
+use super::{CliError, Context, Exit, image_diff, image_export, image_gc, image_report};
 use crate::image::StoredImage;
 use crate::image::verify::{Difference, verify};
 
@@ -28,6 +28,11 @@ enum What {
     /// Tell how two images differ
     #[command(after_long_help = "Exits with 1 when they differ.")]
     Diff(image_diff::Args),
+    /// Write an image's disk for other programs
+    #[command(
+        after_long_help = "The same image gives the same bytes by the same tools. qemu-img makes qcow2, vmdk and ova."
+    )]
+    Export(image_export::Args),
     /// Remove the images that no name stands for and no machine uses
     Gc(image_gc::Args),
 }
@@ -70,6 +75,7 @@ pub(super) fn run(context: &Context, args: Args) -> Result<Exit, CliError> {
             report(context, &image, &verify(&image))
         }
         What::Diff(args) => image_diff::run(context, &args),
+        What::Export(args) => image_export::run(context, args),
         What::Gc(args) => image_gc::run(context, &args),
     }
 }

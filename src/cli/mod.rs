@@ -17,6 +17,7 @@ mod error;
 mod exit;
 mod image;
 mod image_diff;
+mod image_export;
 mod image_gc;
 mod image_report;
 mod image_table;

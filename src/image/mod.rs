@@ -4,6 +4,7 @@
 pub mod boot;
 pub mod contents;
 pub mod disk;
+pub mod export;
 pub mod file_list;
 pub mod garbage;
 pub mod geometry;

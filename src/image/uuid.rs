@@ -1,13 +1,16 @@
-//! Identifiers derived from content, so that building twice gives the same image.
+//! Identifiers: derived from content, so that building twice gives the same image, or random, for what lives
+//! as long as a job.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use crate::digest::{Digest, Hasher};
 
 /// A UUID, in the byte order of its text form.
 ///
-/// Its bits are those of version 8 (RFC 9562, section 5.8: vendor-specific), in the variant that
-/// RFC 4122 defined, so that it is never nil.
+/// Its bits are those of version 8 (RFC 9562, section 5.8: vendor-specific) where it derives from something, and of
+/// version 4 (section 5.4) where it is random, in the variant that RFC 4122 defined, so that it is never nil.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Uuid([u8; 16]);
 
@@ -20,7 +23,19 @@ impl Uuid {
         hasher.field(purpose.as_bytes()).field(content.as_bytes());
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hasher.finish().as_bytes()[..16]);
-        bytes[6] = bytes[6] & 0x0f | 0x80;
+        Self::with_version(8, bytes)
+    }
+
+    /// A UUID that nothing else has (version 4), from the kernel's generator.
+    pub fn random() -> io::Result<Self> {
+        let mut bytes = [0; 16];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self::with_version(4, bytes))
+    }
+
+    /// `bytes` with the version's bits and those of the variant of RFC 4122.
+    const fn with_version(version: u8, mut bytes: [u8; 16]) -> Self {
+        bytes[6] = bytes[6] & 0x0f | version << 4;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         Self(bytes)
     }
@@ -84,6 +99,15 @@ mod tests {
         let text = uuid.to_string();
         assert_eq!(text.len(), 36);
         assert_eq!(&text[14..15], "8", "version in {text}");
+        assert!("89ab".contains(&text[19..20]), "variant in {text}");
+    }
+
+    #[test]
+    fn random_ones_differ() {
+        let (one, two) = (Uuid::random().unwrap(), Uuid::random().unwrap());
+        assert_ne!(one, two);
+        let text = one.to_string();
+        assert_eq!(&text[14..15], "4", "version in {text}");
         assert!("89ab".contains(&text[19..20]), "variant in {text}");
     }
 

@@ -1,6 +1,8 @@
 //! The header of a VDI file, field by field. Numbers are little-endian; offsets are from the
 //! start of the file. Measured on files of `VBoxManage` and `qemu-img`; see `docs/vdi.md`.
 
+use std::io::{Read, Seek, SeekFrom};
+
 use super::VdiError;
 use crate::image::geometry::Geometry;
 use crate::image::uuid::Uuid;
@@ -31,6 +33,7 @@ const HEADER_SIZE_MIN: u32 = 384;
 const SECTOR: u32 = 512;
 const DYNAMIC: u32 = 1;
 const FIXED: u32 = 2;
+const DIFFERENCING: u32 = 4;
 const TEXT: &[u8] = b"<<< hpcvm VirtualBox Disk Image >>>\n";
 
 /// Where a 32-bit number stands.
@@ -87,6 +90,7 @@ mod at {
     pub(super) const CREATED: Identity = Identity(0x188);
     pub(super) const MODIFIED: Identity = Identity(0x198);
     pub(super) const LINKAGE: Identity = Identity(0x1a8);
+    pub(super) const LINKAGE_MODIFIED: Identity = Identity(0x1b8);
     pub(super) const LOGICAL_CYLINDERS: Number = Number(0x1c8);
     pub(super) const LOGICAL_HEADS: Number = Number(0x1cc);
     pub(super) const LOGICAL_SECTORS: Number = Number(0x1d0);
@@ -114,6 +118,15 @@ pub struct Header {
     pub modified: Uuid,
 }
 
+/// How a differencing image knows the image that it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// The parent's identity.
+    pub created: Uuid,
+    /// The state of the parent that the changes apply to. `VirtualBox` does not check it.
+    pub modified: Uuid,
+}
+
 /// Where the data of a VDI of `blocks` blocks begins: the first 1 MiB boundary after a block map
 /// that follows the header at once. That is 1 MiB up to a disk of 255.9 GiB.
 #[must_use]
@@ -122,8 +135,20 @@ pub const fn data_offset(blocks: u32) -> u64 {
 }
 
 impl Header {
-    /// The bytes of a fixed image's header.
-    pub(super) fn encode(&self) -> [u8; AREA] {
+    /// Reads and checks the header of a fixed or dynamic image, and not its map.
+    pub fn read(source: &mut (impl Read + Seek)) -> Result<Self, VdiError> {
+        let length = source.seek(SeekFrom::End(0))?;
+        if length < AREA as u64 {
+            return Err(VdiError::Short(length));
+        }
+        let mut area = [0; AREA];
+        source.seek(SeekFrom::Start(0))?;
+        source.read_exact(&mut area)?;
+        Self::decode(&area, length)
+    }
+
+    /// The bytes of the header of a fixed image, or of a differencing one where there is a `parent`.
+    pub(super) fn encode(&self, parent: Option<Parent>) -> [u8; AREA] {
         let mut area = [0; AREA];
         area[..TEXT.len()].copy_from_slice(TEXT);
         // One byte stays zero: VirtualBox reads the comment as a C string.
@@ -137,7 +162,7 @@ impl Header {
             (at::SIGNATURE, SIGNATURE),
             (at::VERSION, VERSION),
             (at::HEADER_SIZE, HEADER_SIZE),
-            (at::TYPE, FIXED),
+            (at::TYPE, if parent.is_some() { DIFFERENCING } else { FIXED }),
             (at::MAP_OFFSET, offset(self.map_offset)),
             (at::DATA_OFFSET, offset(self.data_offset)),
             (at::SECTOR, SECTOR),
@@ -155,6 +180,10 @@ impl Header {
         }
         at::CREATED.put(&mut area, self.created);
         at::MODIFIED.put(&mut area, self.modified);
+        if let Some(parent) = parent {
+            at::LINKAGE.put(&mut area, parent.created);
+            at::LINKAGE_MODIFIED.put(&mut area, parent.modified);
+        }
         area
     }
 

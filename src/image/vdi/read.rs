@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::VdiError;
-use super::header::{AREA, BLOCK, Header, NEVER_WRITTEN, NOTHING_HERE};
+use super::header::{BLOCK, Header, NEVER_WRITTEN, NOTHING_HERE};
 
 /// How many map entries are read at once.
 const MAP_CHUNK: usize = 16 * 1024;
@@ -22,14 +22,8 @@ impl<R: Read + Seek> DiskReader<R> {
     /// Reads the header and the block map of a fixed or dynamic VDI. Memory is bounded by what
     /// the file really holds.
     pub fn open(mut source: R) -> Result<Self, VdiError> {
+        let header = Header::read(&mut source)?;
         let length = source.seek(SeekFrom::End(0))?;
-        if length < AREA as u64 {
-            return Err(VdiError::Short(length));
-        }
-        let mut area = [0; AREA];
-        source.seek(SeekFrom::Start(0))?;
-        source.read_exact(&mut area)?;
-        let header = Header::decode(&area, length)?;
         source.seek(SeekFrom::Start(header.map_offset))?;
         let map = read_map(&mut source, &header, length)?;
         Ok(Self {

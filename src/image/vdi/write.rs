@@ -110,7 +110,7 @@ fn finish(out: &mut (impl Write + Seek), header: &Header, length: u64) -> io::Re
         out.write_all(&block.to_le_bytes())?;
     }
     out.seek(SeekFrom::Start(0))?;
-    out.write_all(&header.encode())?;
+    out.write_all(&header.encode(None))?;
     out.flush()
 }
 
