@@ -79,6 +79,12 @@ const fn intel(device: u16) -> PciMatch {
     PciMatch::Device { vendor: 0x8086, device }
 }
 
+/// `VirtualBox`'s device for what its guests ask of it.
+const VIRTUALBOX: PciMatch = PciMatch::Device {
+    vendor: 0x80ee,
+    device: 0xcafe,
+};
+
 /// The virtual hardware of QEMU and `VirtualBox`, and the file systems of guests. Serial ports and
 /// PCI itself are built into Debian's kernels.
 pub static MODULE_GROUPS: &[ModuleGroup] = &[
@@ -146,15 +152,12 @@ pub static MODULE_GROUPS: &[ModuleGroup] = &[
     ModuleGroup {
         name: "vboxguest",
         wanted: &["vboxguest"],
-        pci: &[PciMatch::Device {
-            vendor: 0x80ee,
-            device: 0xcafe,
-        }],
+        pci: &[VIRTUALBOX],
     },
     ModuleGroup {
         name: "vboxsf",
         wanted: &["vboxsf"],
-        pci: &[],
+        pci: &[VIRTUALBOX],
     },
     ModuleGroup {
         name: "squashfs",

@@ -8,12 +8,14 @@ use super::boot_image::BootImage;
 use super::error::LaunchError;
 use super::request::Start;
 use crate::exec::{Invocation, Runner};
+use crate::hypervisor::Hypervisor;
 use crate::hypervisor::machine::{Bus, Disk, DiskFormat};
 use crate::hypervisor::qemu::UnspeakablePath;
+use crate::hypervisor::virtualbox;
 use crate::recipe::RootKind;
 
 /// The disk the guest has its root file system on.
-pub(super) fn root_disk(image: &BootImage, start: Start, folder: &Path) -> Disk {
+pub(super) fn root_disk(image: &BootImage, hypervisor: Hypervisor, start: Start, folder: &Path) -> Disk {
     let (offset, length) = image.root_part;
     let disk = |file: PathBuf, format, read_only, bus| Disk {
         id: "root".to_owned(),
@@ -22,6 +24,9 @@ pub(super) fn root_disk(image: &BootImage, start: Start, folder: &Path) -> Disk 
         read_only,
         bus,
     };
+    if hypervisor == Hypervisor::VirtualBox {
+        return disk(folder.join("clone.vdi"), DiskFormat::DifferencingVdi, false, Bus::Board);
+    }
     match (start, image.root) {
         (Start::Direct, RootKind::ReadOnly) => disk(
             image.disk.clone(),
@@ -35,10 +40,12 @@ pub(super) fn root_disk(image: &BootImage, start: Start, folder: &Path) -> Disk 
     }
 }
 
-/// Makes the differencing image where `disk` needs one (qemu-img(1)).
+/// Makes the differencing image where `disk` needs one (qemu-img(1), `docs/vdi.md`).
 pub(super) fn make(runner: &dyn Runner, image: &BootImage, start: Start, disk: &Disk) -> Result<(), LaunchError> {
-    if disk.format != DiskFormat::Qcow2 {
-        return Ok(());
+    match disk.format {
+        DiskFormat::Raw | DiskFormat::RawPart(..) => return Ok(()),
+        DiskFormat::DifferencingVdi => return Ok(virtualbox::make_clone(&image.disk, &disk.file)?),
+        DiskFormat::Qcow2 => {}
     }
     let base = image.disk.to_str().ok_or_else(|| UnspeakablePath(image.disk.clone()))?;
     let (backing, format) = match start {
@@ -92,7 +99,7 @@ mod tests {
             (RootKind::ReadOnly, Start::Bios(Chipset::Q35), 1),
         ] {
             let runner = Scripted::default();
-            let disk = root_disk(&image(root), start, Path::new("/scratch"));
+            let disk = root_disk(&image(root), Hypervisor::Qemu, start, Path::new("/scratch"));
             make(&runner, &image(root), start, &disk).unwrap();
             assert_eq!(runner.seen().len(), commands, "{root:?} {start:?}");
             assert_eq!(disk.read_only, commands == 0);

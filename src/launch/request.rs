@@ -11,6 +11,7 @@ use super::libraries::Libraries;
 use super::template::Templates;
 use crate::digest::Digest;
 use crate::guest::job_disk::Identity;
+use crate::hypervisor::Hypervisor;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Chipset, Network};
 use crate::units::Bytes;
@@ -20,6 +21,8 @@ use crate::units::Bytes;
 pub struct LaunchRequest {
     /// The image to boot.
     pub image: BootImage,
+    /// What runs the machine.
+    pub hypervisor: Hypervisor,
     /// How to start it.
     pub start: Start,
     /// Whether and how it is started from a template; without one, cold.
