@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::places::absolute;
 use super::recipe_file::{self, RecipeArgs};
 use super::site::Site;
 use super::{CliError, Context, Exit, Steps};
@@ -26,7 +27,7 @@ impl LibraryArgs {
     /// named.
     fn folder(&self, context: &Context, recipe: &Recipe) -> Result<Option<PathBuf>, CliError> {
         if recipe.libraries.is_none() || self.libs.is_some() {
-            return Ok(self.libs.clone());
+            return Ok(self.libs.clone().map(absolute));
         }
         Ok(Site::read(&context.environment)?.libraries)
     }

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::places::absolute;
 use super::run::{JobOptions, duration};
 use super::{CliError, Context, accelerator, run_libraries, run_request, run_scan};
 use crate::diagnostic::{Blame, Problem};
@@ -237,7 +238,7 @@ pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobP
         hypervisor: args.options.hypervisor.kind(),
         vms_per_slot: args.vms_per_slot,
         stage: args.stage,
-        node_scratch: args.node_cache.clone(),
+        node_scratch: absolute(args.node_cache.clone()),
         node_cache_limit: args.node_cache_limit,
         warmth: args.options.start,
         slot_status: if args.any_success {

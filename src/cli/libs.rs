@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::json;
 
+use super::places::absolute;
 use super::site::Site;
 use super::{CliError, Context, Exit, libs_add, libs_report, libs_table};
 use crate::diagnostic::{Blame, Problem};
@@ -140,7 +141,7 @@ fn create(context: &Context, folder: &Path, name: Option<&str>) -> Result<Exit, 
 /// Works on a repository.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let folder = match &args.libs {
-        Some(folder) => folder.clone(),
+        Some(folder) => absolute(folder.clone()),
         None => Site::read(&context.environment)?.libraries.ok_or(Unnamed)?,
     };
     match &args.what {

@@ -47,20 +47,25 @@ impl Places {
         cache: Option<PathBuf>,
         environment: &Environment,
     ) -> Result<Self, PlacesError> {
-        let scratch = environment.get("TMPDIR").unwrap_or(OsStr::new("/tmp")).into();
+        let scratch = absolute(environment.get("TMPDIR").unwrap_or(OsStr::new("/tmp")).into());
         let home = environment
             .get("HOME")
             .map(PathBuf::from)
             .or_else(|| etcetera::home_dir().ok());
         let base = |variable: &str, default: &str| base(environment, home.as_deref(), variable, default);
         Ok(Self {
-            store: store.map_or_else(|| base("XDG_DATA_HOME", ".local/share"), Ok)?,
-            cache: cache.map_or_else(|| base("XDG_CACHE_HOME", ".cache"), Ok)?,
+            store: store.map_or_else(|| base("XDG_DATA_HOME", ".local/share"), |path| Ok(absolute(path)))?,
+            cache: cache.map_or_else(|| base("XDG_CACHE_HOME", ".cache"), |path| Ok(absolute(path)))?,
             state: base("XDG_STATE_HOME", ".local/state")?,
             log: base("XDG_STATE_HOME", ".local/state")?.join("log"),
             scratch,
         })
     }
+}
+
+/// `path` as seen from the working directory: other programs and nodes, which are given it, have others.
+pub(super) fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// hpcvm's folder below a base directory: the variable's where it is absolute, as the
@@ -117,5 +122,15 @@ mod tests {
             assert_eq!(places.cache, Path::new(expected_cache), "{variables:?}");
             assert_eq!(places.scratch, Path::new("/tmp"));
         }
+    }
+
+    #[test]
+    fn relative_folders_are_the_working_directorys() {
+        let here = std::env::current_dir().unwrap();
+        let environment = Environment::of(&[("HOME", "/home/u"), ("TMPDIR", "t")]);
+        let places = Places::find(Some("s".into()), Some("../c".into()), &environment).unwrap();
+        assert_eq!(places.store, here.join("s"));
+        assert_eq!(places.cache, here.join("../c"));
+        assert_eq!(places.scratch, here.join("t"));
     }
 }

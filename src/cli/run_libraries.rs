@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::places::absolute;
 use super::site::Site;
 use super::{CliError, Context};
 use crate::image::StoredImage;
@@ -32,7 +33,7 @@ pub(super) struct LibraryArgs {
 
 /// The places to look in; the site's is only read where nothing else is named.
 pub(super) fn places(context: &Context, named: Option<&Path>) -> Result<Places, CliError> {
-    let named = named.map(Path::to_owned);
+    let named = named.map(|path| absolute(path.to_owned()));
     let site = match named {
         Some(_) => None,
         None => Site::read(&context.environment)?.libraries,
