@@ -100,7 +100,10 @@ impl Place {
         super::guest::store_image(&folder.path().join("store"), IMAGE);
         let place = Self { folder, tree };
         // The image is root's and nobody else may write to it.
-        let opened = Command::new("chmod").args(["-R", "a+rX,a-w"]).arg(place.path("store")).status();
+        let opened = Command::new("chmod")
+            .args(["-R", "a+rX,a-w"])
+            .arg(place.path("store"))
+            .status();
         assert!(opened.unwrap().success());
         place
     }
@@ -112,10 +115,20 @@ impl Place {
     /// `program` where the real `VirtualBox` is, as nobody, in `work`.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(script("exec"));
-        command.arg("--tree").arg(self.tree).args(["--user", NOBODY]).arg(program);
-        command.current_dir(self.path("work")).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        command
+            .arg("--tree")
+            .arg(self.tree)
+            .args(["--user", NOBODY])
+            .arg(program);
+        command
+            .current_dir(self.path("work"))
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
         command.env("HOME", self.path("home")).env("TMPDIR", self.path("tmp"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -128,10 +141,24 @@ impl Place {
 
     /// `hpcvm run` of the guest by `VirtualBox`' interpreter, with `arguments` after the image's name.
     pub(crate) fn run(&self, arguments: &[&str]) -> Command {
-        let common = ["run", "--hypervisor", "virtualbox", "--accel", "tcg", "--no-cwd", "--no-scan"];
+        let common = [
+            "run",
+            "--hypervisor",
+            "virtualbox",
+            "--accel",
+            "tcg",
+            "--no-cwd",
+            "--no-scan",
+        ];
         let mut command = self.hpcvm(&common);
-        let options = arguments.iter().position(|word| *word == "--").expect("a command follows --");
-        command.args(&arguments[..options]).arg(IMAGE).args(&arguments[options..]);
+        let options = arguments
+            .iter()
+            .position(|word| *word == "--")
+            .expect("a command follows --");
+        command
+            .args(&arguments[..options])
+            .arg(IMAGE)
+            .args(&arguments[options..]);
         command
     }
 
@@ -145,19 +172,52 @@ impl Place {
             thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(self.processes(), Vec::<String>::new());
-        let left: Vec<_> = fs::read_dir(&tmp).unwrap().flatten().map(|entry| entry.path()).collect();
+        let sockets = fs::read_dir("/tmp")
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().into_string());
+        let ours = |name: &String| {
+            fs::read_dir(&tmp)
+                .unwrap()
+                .flatten()
+                .any(|entry| name.contains(&*entry.file_name().to_string_lossy()))
+        };
+        assert_eq!(sockets.flatten().filter(ours).collect::<Vec<_>>(), Vec::<String>::new());
+        let left: Vec<_> = fs::read_dir(&tmp)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         assert_eq!(left, Vec::<PathBuf>::new());
+    }
+
+    /// Kills this test's processes whose command line has `word`.
+    pub(crate) fn kill(&self, word: &str) {
+        for (process, line) in self.found() {
+            if line.contains(word) {
+                let sent = Command::new("kill").args(["-s", "KILL", &process]).status();
+                assert!(sent.unwrap().success());
+            }
+        }
     }
 
     /// Command lines of `VirtualBox`'s programs that have this test's home.
     pub(crate) fn processes(&self) -> Vec<String> {
+        self.found().into_iter().map(|(_, line)| line).collect()
+    }
+
+    fn found(&self) -> Vec<(String, String)> {
         let home = format!("VBOX_USER_HOME={}", self.path("tmp").display());
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
             let environment = read("environ");
-            if environment.split(|&byte| byte == 0).any(|variable| variable.starts_with(home.as_bytes())) {
-                found.push(String::from_utf8_lossy(&read("cmdline")).replace('\0', " "));
+            if environment
+                .split(|&byte| byte == 0)
+                .any(|variable| variable.starts_with(home.as_bytes()))
+            {
+                let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+                found.push((entry.file_name().into_string().unwrap(), line));
             }
         }
         found

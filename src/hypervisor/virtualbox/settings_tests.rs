@@ -35,7 +35,57 @@ fn settings() -> Settings {
 
 #[test]
 fn a_machine_is_written_whole() {
-    insta::assert_snapshot!(settings().machine().unwrap());
+    insta::assert_snapshot!(settings().machine().unwrap(), @r#"
+    <?xml version="1.0"?>
+    <VirtualBox xmlns="http://www.virtualbox.org/" version="1.19-linux">
+    <Machine uuid="{11111111-1111-1111-1111-111111111101}" name="hpcvm" OSType="Linux26" snapshotFolder="Snapshots" executionEngine="Interpreter">
+    <MediaRegistry>
+    <HardDisks>
+    <HardDisk uuid="{11111111-1111-1111-1111-111111111102}" location="/store/a &amp; &quot;b&quot;/disk.vdi" format="VDI" type="MultiAttach">
+    <HardDisk uuid="{11111111-1111-1111-1111-111111111103}" location="/s/clone.vdi" format="VDI"/>
+    </HardDisk>
+    <HardDisk uuid="{11111111-1111-1111-1111-111111111104}" location="/s/job.vmdk" format="VMDK" type="Normal"/>
+    </HardDisks>
+    </MediaRegistry>
+    <Hardware>
+    <CPU count="2">
+    <PAE enabled="true"/>
+    <LongMode enabled="false"/>
+    </CPU>
+    <Memory RAMSize="256"/>
+    <Boot>
+    <Order position="1" device="HardDisk"/>
+    <Order position="2" device="None"/>
+    <Order position="3" device="None"/>
+    <Order position="4" device="None"/>
+    </Boot>
+    <Display VRAMSize="4"/>
+    <BIOS>
+    <IOAPIC enabled="true"/>
+    <Logo fadeIn="false" fadeOut="false" displayTime="0"/>
+    <BootMenu mode="Disabled"/>
+    </BIOS>
+    <RTC localOrUTC="UTC"/>
+    <Network>
+    <Adapter slot="0" enabled="true" type="virtio"><NAT><DNS pass-domain="false" use-proxy="true"/></NAT></Adapter>
+    </Network>
+    <UART>
+    <Port slot="0" enabled="true" IOBase="0x3f8" IRQ="4" path="/s/console" hostMode="RawFile" server="false" uartType="16550A"/>
+    <Port slot="1" enabled="true" IOBase="0x2f8" IRQ="3" path="/t/control" hostMode="HostPipe" server="false" uartType="16550A"/>
+    </UART>
+    <SharedFolders>
+    <SharedFolder name="share0" hostPath="/work/&lt;x&gt;" writable="false" autoMount="false"/>
+    </SharedFolders>
+    <StorageControllers>
+    <StorageController name="SATA" type="AHCI" PortCount="2" useHostIOCache="true" Bootable="true">
+    <AttachedDevice type="HardDisk" port="0" device="0"><Image uuid="{11111111-1111-1111-1111-111111111103}"/></AttachedDevice>
+    <AttachedDevice type="HardDisk" port="1" device="0"><Image uuid="{11111111-1111-1111-1111-111111111104}"/></AttachedDevice>
+    </StorageController>
+    </StorageControllers>
+    </Hardware>
+    </Machine>
+    </VirtualBox>
+    "#);
 }
 
 #[test]
