@@ -7,7 +7,7 @@ use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::Chipset;
 use crate::hypervisor::virtualbox::{Driver, Installation, driver};
 use crate::launch::{LaunchRequest, Start};
-use crate::scheduler::HypervisorKind;
+use crate::scheduler::{HypervisorKind, Warmth};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -71,6 +71,14 @@ const fn under_virtualbox(accelerator: accelerator::Wanted) -> Accelerator {
 
 fn virtualbox_works(context: &Context) -> bool {
     Installation::find(&context.host).is_ok_and(|installation| driver(&installation) == Driver::Usable)
+}
+
+/// What a machine under `hypervisor` starts from: `VirtualBox`'s have no templates, and need none where they may do without.
+pub(super) fn warmth(hypervisor: Hypervisor, wanted: Warmth) -> Warmth {
+    match (hypervisor, wanted) {
+        (Hypervisor::VirtualBox, Warmth::Auto) => Warmth::Cold,
+        (_, wanted) => wanted,
+    }
 }
 
 /// Has `hypervisor` run `request`'s machine.

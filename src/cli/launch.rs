@@ -158,7 +158,8 @@ impl Launcher<'_> {
         }
         hypervisor::apply(hypervisor, &mut request);
         let place = run_warm::PlaceArgs::below(&self.job.node_scratch.path());
-        run_warm::attach(self.context, image, self.job.vm.warmth, &place, &mut request)?;
+        let warmth = hypervisor::warmth(hypervisor, self.job.vm.warmth);
+        run_warm::attach(self.context, image, warmth, &place, &mut request)?;
         (0..self.job.vms_per_slot)
             .map(|index| {
                 let mut timeline = self.log.timeline(begun, index);

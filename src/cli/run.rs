@@ -148,7 +148,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     )?;
     run_libraries::attach(context, &image, &args.options.libraries, &mut request)?;
     hypervisor::apply(hypervisor, &mut request);
-    run_warm::attach(context, &image, args.options.start, &args.templates, &mut request)?;
+    let warmth = hypervisor::warmth(hypervisor, args.options.start);
+    run_warm::attach(context, &image, warmth, &args.templates, &mut request)?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);

@@ -40,3 +40,10 @@ fn thirty_two_at_once() {
     let Some(tree) = tree("thirty_two_at_once") else { return };
     at_once(&Place::new(tree), 32);
 }
+
+#[test]
+#[ignore = "makes the store of ci/virtualbox/bench"]
+fn store_for_the_bench() {
+    let store = std::env::var_os("HPCVM_BENCH_STORE").expect("ci/virtualbox/bench names a folder");
+    super::guest::store_image(store.as_ref(), super::harness::IMAGE);
+}
