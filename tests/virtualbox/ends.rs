@@ -35,9 +35,6 @@ fn running(place: &Place) -> Child {
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         panic!("{line:?} {said}");
     }
-    // The pipe stays open: the launcher must not see a closed one.
-    let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    drop(ours);
     child.stdout = Some(reader.into_inner());
     child
 }

@@ -168,7 +168,7 @@ impl Place {
         let tmp = self.path("tmp");
         let began = Instant::now();
         // Killed processes take a moment to be gone.
-        while !self.processes().is_empty() && began.elapsed() < Duration::from_secs(60) {
+        while !self.processes().is_empty() && began.elapsed() < Duration::from_mins(1) {
             thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(self.processes(), Vec::<String>::new());

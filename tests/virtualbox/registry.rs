@@ -3,6 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hpcvm::architecture::Architecture;
+use hpcvm::hypervisor::accelerator::Accelerator;
+use hpcvm::hypervisor::machine::{Boot, Bus, Chipset, Disk, DiskFormat, Machine, Network};
+use hpcvm::hypervisor::virtualbox::{Folders, make_clone, register};
+
 use super::harness::{Place, told, tree};
 
 const PROGRAMS: &str = "/usr/lib/virtualbox";
@@ -129,10 +134,7 @@ fn either_kind_of_base_is_taken_and_a_machine_can_be_registered_and_dropped_agai
         let listed = kept.manage(&["list", "vms"]);
         assert!(listed.starts_with("\"hpcvm\" {"), "{listed}");
         let disks = kept.manage(&["list", "hdds"]);
-        assert!(
-            disks.contains(&format!("({}", "base)")) || disks.contains(&after.to_lowercase()),
-            "{disks}"
-        );
+        assert!(disks.contains(&after.to_lowercase()), "{disks}");
     }
     // Its base is only a parent, and stays.
     let said = kept.manage(&["unregistervm", "hpcvm", "--delete"]);
@@ -146,10 +148,6 @@ fn five_hundred_machines_in_a_row_are_registered_without_a_failure() {
     let Some(tree) = tree("five_hundred_machines_in_a_row_are_registered_without_a_failure") else {
         return;
     };
-    use hpcvm::architecture::Architecture;
-    use hpcvm::hypervisor::accelerator::Accelerator;
-    use hpcvm::hypervisor::machine::{Boot, Bus, Chipset, Disk, DiskFormat, Machine, Network};
-    use hpcvm::hypervisor::virtualbox::{Folders, make_clone, register};
     let place = Place::new(tree);
     let base = super::jobs::disk(&place);
     let mut uuids = std::collections::BTreeSet::new();

@@ -2,7 +2,7 @@
 //! a store that `hpcvm launch` takes.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hpcvm::architecture::Architecture;
 use hpcvm::digest::Digest;
@@ -61,7 +61,7 @@ pub(crate) fn store_image(store: &Path, name: &str) -> StoredImage {
     let data_offset = written.header.data_offset;
     let artefacts = [FILE_LIST, DISK_FILE, INITRD_FILE, KERNEL_FILE];
     let manifest = Manifest {
-        artefacts: artefacts.map(|name| artefact(name, staging.path(name))).to_vec(),
+        artefacts: artefacts.map(|name| artefact(name, &staging.path(name))).to_vec(),
         disk: DiskLayout {
             data_offset,
             boot: Extent {
@@ -79,11 +79,11 @@ pub(crate) fn store_image(store: &Path, name: &str) -> StoredImage {
     staging.commit(&manifest).unwrap()
 }
 
-fn artefact(name: &str, path: PathBuf) -> Artefact {
+fn artefact(name: &str, path: &Path) -> Artefact {
     Artefact {
         name: name.to_owned(),
-        length: fs::metadata(&path).unwrap().len(),
-        digest: Digest::of_file(&path).unwrap(),
+        length: fs::metadata(path).unwrap().len(),
+        digest: Digest::of_file(path).unwrap(),
     }
 }
 
