@@ -81,7 +81,7 @@ impl Problem for VirtualBoxError {
             Self::Name(_) => "HV4705",
             Self::Service { .. } => "HV4706",
             Self::Unsupported(_) => "HV4707",
-            Self::Interrupted(_) => "HV4201",
+            Self::Interrupted(_) => "HV4708",
             Self::Exec(error) => error.code(),
         }
     }
