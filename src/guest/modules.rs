@@ -422,7 +422,7 @@ pub(super) mod tests {
             (0x8086, 0x7010, 0x01_01_80, &["ide"]),
             (0x8086, 0x2922, 0x01_06_01, &["ahci"]),
             (0x8086, 0x100e, 0x02_00_00, &["e1000"]),
-            (0x80ee, 0xcafe, 0x08_80_00, &["vboxguest"]),
+            (0x80ee, 0xcafe, 0x08_80_00, &["vboxguest", "vboxsf"]),
             (0x1234, 0x1111, 0x03_00_00, &[]),
         ] {
             assert_eq!(called(vendor, device, class), groups, "{vendor:04x}:{device:04x}");
