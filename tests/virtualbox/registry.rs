@@ -16,6 +16,8 @@ const PROGRAMS: &str = "/usr/lib/virtualbox";
 struct Kept<'a> {
     place: &'a Place,
     folder: PathBuf,
+    /// The home below the folder.
+    home: &'static str,
 }
 
 impl<'a> Kept<'a> {
@@ -26,6 +28,7 @@ impl<'a> Kept<'a> {
         Self {
             place,
             folder: kept[0].path(),
+            home: "virtualbox",
         }
     }
 
@@ -34,8 +37,9 @@ impl<'a> Kept<'a> {
         let mut command = self.place.command(Path::new(PROGRAMS).join("VBoxManage"));
         command
             .args(arguments)
-            .env("VBOX_USER_HOME", self.folder.join("virtualbox"));
-        command.env("VBOX_IPC_SOCKETID", self.folder.file_name().unwrap());
+            .env("VBOX_USER_HOME", self.folder.join(self.home));
+        let name = self.folder.file_name().unwrap().to_str().unwrap();
+        command.env("VBOX_IPC_SOCKETID", format!("{name}{}", self.home));
         let told = told(&mut command);
         told.stdout + &told.stderr
     }
@@ -118,7 +122,7 @@ fn either_kind_of_base_is_taken_and_a_machine_can_be_registered_and_dropped_agai
         return;
     };
     let place = Place::new(tree);
-    let kept = Kept::new(&place);
+    let mut kept = Kept::new(&place);
     let settings = kept.file("hpcvm.vbox");
     let base = fs::read(super::jobs::disk(&place)).unwrap();
     // VBoxManage's own way, twice, with the base attached either way.
@@ -126,6 +130,8 @@ fn either_kind_of_base_is_taken_and_a_machine_can_be_registered_and_dropped_agai
         let said = kept.manage(&["unregistervm", "hpcvm"]);
         assert_eq!(said.trim(), "", "{said}");
         assert_eq!(kept.manage(&["list", "vms"]).trim(), "");
+        // A service keeps what it knows of a disk: another home asks anew.
+        kept.home = after;
         let text = fs::read_to_string(&settings).unwrap().replace(before, after);
         assert!(text.contains(after), "{text}");
         fs::write(&settings, text).unwrap();
