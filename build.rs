@@ -41,6 +41,7 @@ const fn linux_program(name: &'static str, source: &'static str, flags: &'static
         "overlays/job-runner/src/job.h",
         "overlays/job-runner/src/libraries.h",
         "overlays/job-runner/src/preload.h",
+        "overlays/job-runner/src/virtualbox.h",
         "overlays/job-runner/src/sys.h",
     ];
     Program {

@@ -12,6 +12,7 @@ use crate::architecture::Architecture;
 use crate::digest::Hasher;
 use crate::durable;
 use crate::hypervisor::accelerator::{self, Accelerator};
+use crate::scheduler::AcceleratorKind;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -22,6 +23,17 @@ pub(super) enum Wanted {
     Kvm,
     /// Emulation
     Tcg,
+}
+
+impl Wanted {
+    /// What a job file says.
+    pub(super) const fn of(kind: Option<AcceleratorKind>) -> Self {
+        match kind {
+            None => Self::Auto,
+            Some(AcceleratorKind::Kvm) => Self::Kvm,
+            Some(AcceleratorKind::Tcg) => Self::Tcg,
+        }
+    }
 }
 
 /// The accelerator to use for guests of `architecture`.

@@ -14,8 +14,8 @@ use crate::image::verify::verify;
 use crate::launch::slot::SlotStatus;
 use crate::launch::{BootImage, Input, LaunchRequest};
 use crate::scheduler::{
-    self, AcceleratorKind, Client, Given, ImageReference, JobFile, JobScript, JobText, Kind, Plausibility,
-    SchedulerError, Stage, Submission, Tasks, VmSpec, Warmth, Wish, Wrapper,
+    self, AcceleratorKind, Client, Given, HypervisorKind, ImageReference, JobFile, JobScript, JobText, Kind,
+    Plausibility, SchedulerError, Stage, Submission, Tasks, VmSpec, Warmth, Wish, Wrapper,
 };
 use crate::timing::sender::Destination;
 use crate::units::Bytes;
@@ -151,6 +151,7 @@ pub(super) struct JobPlan {
     templates: Option<PathBuf>,
     request: LaunchRequest,
     accelerator: Option<AcceleratorKind>,
+    hypervisor: Option<HypervisorKind>,
     vms_per_slot: u32,
     stage: Stage,
     node_scratch: PathBuf,
@@ -234,6 +235,7 @@ pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobP
             accelerator::Wanted::Kvm => Some(AcceleratorKind::Kvm),
             accelerator::Wanted::Tcg => Some(AcceleratorKind::Tcg),
         },
+        hypervisor: args.options.hypervisor.kind(),
         vms_per_slot: args.vms_per_slot,
         stage: args.stage,
         node_scratch: absolute(args.node_cache.clone()),
@@ -400,6 +402,7 @@ impl JobPlan {
             timing: self.timing.clone(),
             vm: VmSpec {
                 warmth: self.warmth,
+                hypervisor: self.hypervisor,
                 ..VmSpec::of(&request, self.accelerator)
             },
         }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::slot_log::SlotLog;
-use super::{CliError, Context, Exit, accelerator, run, run_warm, slot_signals};
+use super::{CliError, Context, Exit, accelerator, hypervisor, run, run_warm, slot_signals};
 use crate::diagnostic::{Blame, Problem};
 use crate::durable::WriteError;
 use crate::exec::{Invocation, Runner};
@@ -144,10 +144,12 @@ impl Launcher<'_> {
 
     /// What each VM of the slot is.
     fn vms(&self, image: &StoredImage, begun: Instant) -> Result<Vec<SlotVm>, CliError> {
-        let accelerator = match self.job.vm.accelerator {
-            Some(kind) => kind.into(),
-            None => accelerator::choose(self.context, accelerator::Wanted::Auto, image.manifest.architecture)?,
-        };
+        let (hypervisor, accelerator) = hypervisor::choose(
+            self.context,
+            hypervisor::Wanted::of(self.job.vm.hypervisor),
+            accelerator::Wanted::of(self.job.vm.accelerator),
+            image.manifest.architecture,
+        )?;
         let own = self.slot.scratch.clone().filter(|path| path.is_dir());
         let scratch = own.clone().unwrap_or_else(|| self.context.places.scratch.clone());
         // A node that went down in the midst has the folders of its slots, too.
@@ -165,8 +167,10 @@ impl Launcher<'_> {
             };
             request.libraries = Libraries::find(image, &places, by, request.start)?;
         }
+        hypervisor::apply(hypervisor, &mut request);
         let place = run_warm::PlaceArgs::below(&self.job.node_scratch.path());
-        run_warm::attach(self.context, image, self.job.vm.warmth, &place, &mut request)?;
+        let warmth = hypervisor::warmth(hypervisor, self.job.vm.warmth);
+        run_warm::attach(self.context, image, warmth, &place, &mut request)?;
         (0..self.job.vms_per_slot)
             .map(|index| {
                 let mut timeline = self.log.timeline(begun, index);

@@ -15,6 +15,7 @@ mod doctor;
 mod environment;
 mod error;
 mod exit;
+mod hypervisor;
 mod image;
 mod image_diff;
 mod image_export;

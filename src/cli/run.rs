@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXCPU};
 use signal_hook::iterator::Signals;
 
 use super::run_request::{self, Boot, NetworkKind};
-use super::{CliError, Context, Exit, accelerator, run_advice, run_libraries, run_scan, run_warm};
+use super::{CliError, Context, Exit, accelerator, hypervisor, run_advice, run_libraries, run_scan, run_warm};
 use crate::diagnostic::Problem;
 use crate::guest::result_disk::Ending;
 use crate::launch::{self, BootImage, Interrupt, LaunchError, Outcome, Streams};
@@ -100,7 +100,10 @@ pub(super) struct JobOptions {
     /// node cache is named, which the second launch of a kind makes [default: auto, of submitted jobs cold]
     #[arg(long, value_name = "HOW", hide_possible_values = true)]
     pub(super) start: Option<Warmth>,
-    /// What executes the guest's instructions: auto, kvm or tcg
+    /// What runs the machine: qemu, virtualbox, or auto (QEMU with KVM, else the other with its driver, else QEMU)
+    #[arg(long, value_name = "NAME", default_value = "auto", hide_possible_values = true)]
+    pub(super) hypervisor: hypervisor::Wanted,
+    /// What executes the guest's instructions: auto, kvm (the processor itself) or tcg (emulation)
     #[arg(long, value_name = "KIND", default_value = "auto", hide_possible_values = true)]
     pub(super) accel: accelerator::Wanted,
     /// Write the guest's console to a file
@@ -133,7 +136,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let image = context.store().find(&args.image)?;
     image.check_lengths()?;
     let boot_image = BootImage::from(&image);
-    let accelerator = accelerator::choose(context, args.options.accel, boot_image.architecture)?;
+    let options = &args.options;
+    let (hypervisor, accelerator) =
+        hypervisor::choose(context, options.hypervisor, options.accel, boot_image.architecture)?;
     let mut request = run_request::build(
         context,
         &args.options,
@@ -143,7 +148,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         accelerator,
     )?;
     run_libraries::attach(context, &image, &args.options.libraries, &mut request)?;
-    let warmth = args.options.start.unwrap_or(Warmth::Auto);
+    hypervisor::apply(hypervisor, &mut request);
+    let warmth = hypervisor::warmth(hypervisor, args.options.start.unwrap_or(Warmth::Auto));
     run_warm::attach(context, &image, warmth, &args.templates, &mut request)?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;

@@ -10,6 +10,7 @@ use super::run::JobOptions;
 use super::{CliError, Context};
 use crate::diagnostic::{Blame, Problem};
 use crate::guest::job_disk::Identity;
+use crate::hypervisor::Hypervisor;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Chipset, Network};
 use crate::image::manifest::RunDefaults;
@@ -98,6 +99,7 @@ pub(super) fn plain(
     let own_init = image.init == Init::Services;
     let identity = identity(defaults);
     LaunchRequest {
+        hypervisor: Hypervisor::Qemu,
         start: start(Boot::Auto, image.direct),
         warm: None,
         accelerator,

@@ -70,7 +70,7 @@ fn groups<'a>(
     let occasion = |group: &ModuleGroup| match group.name {
         name if always.contains(&name) => Some(Occasion::Always),
         // An export of the shared library repository is a squashfs, whatever the root is.
-        "ext4" | "squashfs" | "vboxsf" => Some(Occasion::Asked),
+        "ext4" | "squashfs" => Some(Occasion::Asked),
         "overlay" | "erofs" => None,
         _ => Some(Occasion::Devices(group.pci)),
     };

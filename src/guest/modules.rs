@@ -79,6 +79,12 @@ const fn intel(device: u16) -> PciMatch {
     PciMatch::Device { vendor: 0x8086, device }
 }
 
+/// `VirtualBox`'s device for what its guests ask of it.
+const VIRTUALBOX: PciMatch = PciMatch::Device {
+    vendor: 0x80ee,
+    device: 0xcafe,
+};
+
 /// The virtual hardware of QEMU and `VirtualBox`, and the file systems of guests. Serial ports and
 /// PCI itself are built into Debian's kernels.
 pub static MODULE_GROUPS: &[ModuleGroup] = &[
@@ -146,15 +152,12 @@ pub static MODULE_GROUPS: &[ModuleGroup] = &[
     ModuleGroup {
         name: "vboxguest",
         wanted: &["vboxguest"],
-        pci: &[PciMatch::Device {
-            vendor: 0x80ee,
-            device: 0xcafe,
-        }],
+        pci: &[VIRTUALBOX],
     },
     ModuleGroup {
         name: "vboxsf",
         wanted: &["vboxsf"],
-        pci: &[],
+        pci: &[VIRTUALBOX],
     },
     ModuleGroup {
         name: "squashfs",
@@ -419,7 +422,7 @@ pub(super) mod tests {
             (0x8086, 0x7010, 0x01_01_80, &["ide"]),
             (0x8086, 0x2922, 0x01_06_01, &["ahci"]),
             (0x8086, 0x100e, 0x02_00_00, &["e1000"]),
-            (0x80ee, 0xcafe, 0x08_80_00, &["vboxguest"]),
+            (0x80ee, 0xcafe, 0x08_80_00, &["vboxguest", "vboxsf"]),
             (0x1234, 0x1111, 0x03_00_00, &[]),
         ] {
             assert_eq!(called(vendor, device, class), groups, "{vendor:04x}:{device:04x}");

@@ -8,6 +8,7 @@ mod resources;
 mod schedulers;
 mod survey;
 mod tools;
+mod virtualbox;
 
 pub use finding::{Finding, State};
 pub use schedulers::schedulers;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::finding::Finding;
-use super::{guests, namespaces, resources, tools};
+use super::{guests, namespaces, resources, tools, virtualbox};
 use crate::architecture::Architecture;
 use crate::exec::Host;
 
@@ -49,6 +49,7 @@ pub fn survey(around: Surroundings<'_>, purpose: Option<Purpose>) -> Vec<Finding
         for architecture in [Architecture::I386, Architecture::Amd64] {
             findings.extend(guests::accelerators(host, scratch, architecture));
         }
+        findings.push(virtualbox::look(host));
     }
     findings.push(match purpose {
         Some(Purpose::Run) => resources::store_to_read(store),

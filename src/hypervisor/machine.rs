@@ -28,7 +28,7 @@ pub struct Machine {
     pub network: Network,
     /// The host file that gets what the guest's console (first serial port) shows.
     pub console: PathBuf,
-    /// Names of the virtio-serial ports, in order; each is joined to an inherited socket.
+    /// The ports to the job runner, in order; each is joined to a socket.
     pub ports: Vec<Port>,
     /// What it has to do with a template: saved as one, or restored from one.
     pub template: Option<TemplateUse>,
@@ -105,6 +105,8 @@ pub enum DiskFormat {
     RawPart(u64, u64),
     /// A qcow2 image, with its backing file.
     Qcow2,
+    /// A differencing VDI, whose parent `VirtualBox`'s registry names.
+    DifferencingVdi,
 }
 
 /// The controller a disk hangs on.

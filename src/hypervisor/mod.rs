@@ -1,7 +1,11 @@
 //! Virtual machines: what one is made of, and what runs them.
 
 pub mod accelerator;
+mod choice;
 pub mod machine;
 pub mod monitor;
 mod probe_rom;
 pub mod qemu;
+pub mod virtualbox;
+
+pub use choice::Hypervisor;

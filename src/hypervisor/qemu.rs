@@ -132,6 +132,8 @@ fn block_node(disk: &Disk, file: &str) -> Value {
         DiskFormat::Raw => json!({"driver": "raw", "file": storage}),
         DiskFormat::RawPart(offset, size) => json!({"driver": "raw", "offset": offset, "size": size, "file": storage}),
         DiskFormat::Qcow2 => json!({"driver": "qcow2", "file": storage}),
+        // QEMU refuses it when it starts: no machine of QEMU's has one.
+        DiskFormat::DifferencingVdi => json!({"driver": "vdi", "file": storage}),
     };
     node["node-name"] = json!(disk.id);
     node["read-only"] = json!(disk.read_only);

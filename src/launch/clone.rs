@@ -8,15 +8,17 @@ use super::boot_image::BootImage;
 use super::error::LaunchError;
 use super::request::Start;
 use crate::exec::{Invocation, Runner};
+use crate::hypervisor::Hypervisor;
 use crate::hypervisor::machine::{Bus, Disk, DiskFormat};
 use crate::hypervisor::qemu::UnspeakablePath;
+use crate::hypervisor::virtualbox;
 use crate::recipe::RootKind;
 
 /// The file that takes what a guest writes to its root file system.
 pub(super) const CLONE: &str = "clone.qcow2";
 
 /// The disk the guest has its root file system on.
-pub(super) fn root_disk(image: &BootImage, start: Start, folder: &Path) -> Disk {
+pub(super) fn root_disk(image: &BootImage, hypervisor: Hypervisor, start: Start, folder: &Path) -> Disk {
     let (offset, length) = image.root_part;
     let disk = |file: PathBuf, format, read_only, bus| Disk {
         id: "root".to_owned(),
@@ -25,6 +27,9 @@ pub(super) fn root_disk(image: &BootImage, start: Start, folder: &Path) -> Disk 
         read_only,
         bus,
     };
+    if hypervisor == Hypervisor::VirtualBox {
+        return disk(folder.join("clone.vdi"), DiskFormat::DifferencingVdi, false, Bus::Board);
+    }
     match (start, image.root) {
         (Start::Direct, RootKind::ReadOnly) => disk(
             image.disk.clone(),
@@ -38,8 +43,8 @@ pub(super) fn root_disk(image: &BootImage, start: Start, folder: &Path) -> Disk 
     }
 }
 
-/// Makes the differencing image where `disk` needs one (qemu-img(1)): over the image's own disk, or over what a
-/// template wrote, `saved`. One that is there is made anew.
+/// Makes the differencing image where `disk` needs one (qemu-img(1), `docs/vdi.md`): over the image's own disk, or over
+/// what a template wrote, `saved`. One that is there is made anew.
 pub(super) fn make(
     runner: &dyn Runner,
     image: &BootImage,
@@ -47,8 +52,10 @@ pub(super) fn make(
     disk: &Disk,
     saved: Option<&Path>,
 ) -> Result<(), LaunchError> {
-    if disk.format != DiskFormat::Qcow2 {
-        return Ok(());
+    match disk.format {
+        DiskFormat::Raw | DiskFormat::RawPart(..) => return Ok(()),
+        DiskFormat::DifferencingVdi => return Ok(virtualbox::make_clone(&image.disk, &disk.file)?),
+        DiskFormat::Qcow2 => {}
     }
     let text = |path: &Path| -> Result<String, LaunchError> {
         let text = path.to_str().ok_or_else(|| UnspeakablePath(path.to_owned()))?;
@@ -107,7 +114,7 @@ mod tests {
             (RootKind::ReadOnly, Start::Bios(Chipset::Q35), 1),
         ] {
             let runner = Scripted::default();
-            let disk = root_disk(&image(root), start, Path::new("/scratch"));
+            let disk = root_disk(&image(root), Hypervisor::Qemu, start, Path::new("/scratch"));
             make(&runner, &image(root), start, &disk, None).unwrap();
             assert_eq!(runner.seen().len(), commands, "{root:?} {start:?}");
             assert_eq!(disk.read_only, commands == 0);
@@ -118,7 +125,7 @@ mod tests {
     fn a_copy_of_a_template_goes_on_from_what_that_wrote() {
         let runner = Scripted::default();
         let image = image(RootKind::Writable);
-        let disk = root_disk(&image, Start::Direct, Path::new("/scratch"));
+        let disk = root_disk(&image, Hypervisor::Qemu, Start::Direct, Path::new("/scratch"));
         make(&runner, &image, Start::Direct, &disk, Some(Path::new("/t/clone.qcow2"))).unwrap();
         let said = format!("{:?}", runner.seen());
         assert!(

@@ -9,6 +9,7 @@ use crate::diagnostic::{Blame, Problem};
 use crate::exec::ExecError;
 use crate::guest::job_disk::JobDiskError;
 use crate::hypervisor::qemu::UnspeakablePath;
+use crate::hypervisor::virtualbox::VirtualBoxError;
 use crate::units::Bytes;
 
 /// A launch failed outside the job itself.
@@ -152,6 +153,9 @@ pub enum LaunchError {
     /// There is no template for a warm start that was insisted on.
     #[error(transparent)]
     Template(Box<TemplateError>),
+    /// `VirtualBox` cannot run the machine.
+    #[error(transparent)]
+    VirtualBox(Box<VirtualBoxError>),
     /// Outputs could not be brought back.
     #[error("cannot bring back {}: {reason}", path.display())]
     Collect {
@@ -160,6 +164,16 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
+}
+
+impl From<VirtualBoxError> for LaunchError {
+    fn from(error: VirtualBoxError) -> Self {
+        match error {
+            VirtualBoxError::Interrupted(signal) => Self::Interrupted(signal),
+            VirtualBoxError::Exec(error) => Self::Exec(error),
+            error => Self::VirtualBox(Box::new(error)),
+        }
+    }
 }
 
 fn why_not(source: &io::Error, interpreter: Option<&str>) -> String {
@@ -198,6 +212,7 @@ impl Problem for LaunchError {
             Self::LostOutput { .. } => "HV4301",
             Self::Collect { .. } => "HV4302",
             Self::Template(error) => error.code(),
+            Self::VirtualBox(error) => error.code(),
         }
     }
 
@@ -214,6 +229,7 @@ impl Problem for LaunchError {
             | Self::Path(_)
             | Self::HypervisorKilled => Blame::Host,
             Self::Template(error) => error.blame(),
+            Self::VirtualBox(error) => error.blame(),
             Self::TimeLimit(_) => Blame::Timeout,
             Self::Interrupted(_)
             | Self::Killed(_)
@@ -229,6 +245,7 @@ impl Problem for LaunchError {
         let help = match self {
             Self::Exec(error) => return error.help(),
             Self::Template(error) => return error.help(),
+            Self::VirtualBox(error) => return error.help(),
             Self::Scratch { .. } => "set TMPDIR to a folder of this machine with space, which you may write to",
             Self::Memory { .. } => "ask for less with --memory, or run it where there is more",
             Self::MemoryOfAll { .. } => "ask for less with --memory, or for fewer VMs in a slot",

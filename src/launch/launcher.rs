@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 
+use super::backend::Backend;
 use super::collect;
 use super::error::LaunchError;
 use super::logs::Logs;
@@ -15,8 +16,7 @@ use super::prepare;
 use super::relay::Relay;
 use super::request::{Interrupt, LaunchRequest, Streams};
 use super::scratch::ScratchFolder;
-use super::session::{Outcome, Session};
-use super::spawn::spawn;
+use super::session::{End, Outcome, Session};
 use super::template::{self, Template, TemplateError};
 use crate::exec::Host;
 use crate::guest::result_disk::Ending;
@@ -40,6 +40,7 @@ pub fn launch(
     let folder = ScratchFolder::create(&request.scratch_parent, request.keep)?;
     let machine = prepare::machine(request, folder.path())?;
     prepare::make_disks(host, request, folder.path())?;
+    let backend = Backend::register(host, request, &machine, folder.path())?;
     timeline.mark(Phase::Cloned);
     let early: Vec<Interrupt> = interrupts.try_iter().collect();
     if let Some(signal) = early.iter().find_map(Interrupt::stop_signal) {
@@ -52,6 +53,7 @@ pub fn launch(
         request,
         folder: folder.path(),
         machine,
+        backend,
         relay,
         streams: Some(streams),
         timeline,
@@ -64,6 +66,7 @@ pub fn launch(
         }
         _ => Ok(()),
     };
+    drop(attempts);
     drop(folder);
     timeline.mark(Phase::Discarded);
     let outcome = verdict?;
@@ -84,9 +87,17 @@ struct Attempts<'a> {
     request: &'a LaunchRequest,
     folder: &'a Path,
     machine: Machine,
+    backend: Backend,
     relay: Relay,
     streams: Option<Streams>,
     timeline: &'a mut Timeline,
+}
+
+/// Whether a machine that never ran is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tries {
+    Another,
+    Last,
 }
 
 impl Attempts<'_> {
@@ -102,8 +113,12 @@ impl Attempts<'_> {
             }
         }
         let machine = self.machine.clone();
-        prepare::make_clone(self.host, self.request, &machine, None)?;
-        self.attempt(&machine, None)?
+        self.backend.make_clone(self.host, self.request, &machine, None)?;
+        if let Some(verdict) = self.attempt(&machine, None, Tries::Another)? {
+            return verdict;
+        }
+        tracing::warn!("the hypervisor ended before the machine ran: it is started once more");
+        self.attempt(&machine, None, Tries::Last)?
             .unwrap_or(Err(LaunchError::Interrupted(0)))
     }
 
@@ -143,21 +158,26 @@ impl Attempts<'_> {
         let orders = monitor::restore_orders(&template.folder.join(template::STATE))?;
         let mut machine = self.machine.clone();
         machine.template = Some(template::restored(&machine, &template.folder));
-        prepare::make_clone(self.host, self.request, &machine, Some(&template.folder))?;
-        self.attempt(&machine, Some(&orders))
+        let saved = Some(template.folder.as_path());
+        self.backend.make_clone(self.host, self.request, &machine, saved)?;
+        self.attempt(&machine, Some(&orders), Tries::Last)
     }
 
-    /// Runs the job in `machine`; `None` when it was to be restored and never reported.
+    /// Runs the job in `machine`; `None` when it was to be restored and never reported, or never ran and there is
+    /// another try.
     fn attempt(
         &mut self,
         machine: &Machine,
         orders: Option<&str>,
+        tries: Tries,
     ) -> Result<Option<Result<Outcome, LaunchError>>, LaunchError> {
         let logs = Logs {
             hypervisor: self.folder.join("hypervisor.log"),
             console: machine.console.clone(),
         };
-        let spawned = spawn(self.host, machine, &logs.hypervisor, orders)?;
+        let spawned = self
+            .backend
+            .spawn(self.host, machine, &logs.hypervisor, orders, &self.relay)?;
         self.timeline.mark(Phase::HypervisorStarted);
         let mut session = Session::new(
             spawned,
@@ -170,6 +190,10 @@ impl Attempts<'_> {
         let end = session.run();
         if session.is_not_restored() {
             tracing::info!(?end, said = session.last_words(), "the restored machine did not report");
+            return Ok(None);
+        }
+        if tries == Tries::Another && matches!(end, End::Gone) && session.is_booting() && self.backend.may_try_again() {
+            tracing::info!(said = session.last_words(), "the machine did not run");
             return Ok(None);
         }
         session.consult(&self.folder.join("result.disk"));

@@ -1,5 +1,6 @@
 //! One job in a fresh VM: clone, boot, run, collect, discard.
 
+mod backend;
 mod boot_image;
 mod clone;
 mod collect;
@@ -22,6 +23,7 @@ pub mod stage;
 mod streams;
 pub mod template;
 mod verdict;
+mod virtualbox;
 
 pub use boot_image::BootImage;
 pub use error::LaunchError;

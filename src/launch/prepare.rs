@@ -13,12 +13,14 @@ use super::error::LaunchError;
 use super::inputs;
 use super::libraries::Libraries;
 use super::request::{LaunchRequest, Share, Start};
+use super::virtualbox;
 use crate::exec::{FIRST_DESCRIPTOR, Invocation, Runner};
 use crate::guest::job_disk::{
     InputArchive, JobDescription, LibraryMount, LibrarySource, NetworkSettings, SharedFolder,
 };
 use crate::guest::result_disk;
 use crate::guest::template_disk::{self, Preparation};
+use crate::hypervisor::Hypervisor;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Boot, Bus, Disk, DiskFormat, HostShare, Machine, Network, Port};
 use crate::hypervisor::qemu;
@@ -75,7 +77,7 @@ pub(super) fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine,
         bus: Bus::Virtio,
     };
     let mut disks = vec![
-        clone::root_disk(&request.image, request.start, folder),
+        clone::root_disk(&request.image, request.hypervisor, request.start, folder),
         virtio("job", "job.disk", true),
     ];
     // Every disk costs the firmware and the guest's kernel 15 ms under emulation.
@@ -116,6 +118,9 @@ pub(super) fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine,
 
 fn check_start(request: &LaunchRequest) -> Result<(), LaunchError> {
     let how = match request.start {
+        Start::Direct if request.hypervisor == Hypervisor::VirtualBox => {
+            "directly by VirtualBox, which boots disks only"
+        }
         Start::Direct if !request.image.direct => "directly: Debian's own initrd starts it",
         Start::Bios(_) if request.scratch.is_some() && request.image.init == Init::JobRunner => {
             "by its BIOS with a scratch disk"
@@ -443,6 +448,9 @@ mod tests;
 /// The hypervisor's command line for `request`, as a shell would run it.
 pub fn dry_run(request: &LaunchRequest) -> Result<String, LaunchError> {
     let folder = request.scratch_parent.join("hpcvm-vm-XXXXXXXXXXXX");
+    if request.hypervisor == Hypervisor::VirtualBox {
+        return Ok(virtualbox::dry_run(&folder));
+    }
     let line = qemu::command_line(&machine(request, &folder)?)?;
     Ok(Invocation::new(line.program).args(line.arguments).to_string())
 }

@@ -11,6 +11,7 @@ use crate::units::Bytes;
 fn request(root: RootKind, export: Option<&str>) -> LaunchRequest {
     let second = Duration::from_secs(1);
     LaunchRequest {
+        hypervisor: Hypervisor::Qemu,
         image: BootImage {
             name: "demo".into(),
             architecture: Architecture::I386,

@@ -12,6 +12,7 @@ use super::template::Templates;
 use crate::digest::Digest;
 use crate::guest::job_disk::Identity;
 use crate::guest::template_disk::Preparation;
+use crate::hypervisor::Hypervisor;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Chipset, Network};
 use crate::units::Bytes;
@@ -21,6 +22,8 @@ use crate::units::Bytes;
 pub struct LaunchRequest {
     /// The image to boot.
     pub image: BootImage,
+    /// What runs the machine.
+    pub hypervisor: Hypervisor,
     /// How to start it.
     pub start: Start,
     /// Whether and how it is started from a template; without one, cold.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::error::LaunchError;
 use crate::durable;
+use crate::hypervisor::virtualbox;
 
 const PREFIX: &str = "hpcvm-vm-";
 /// While its lock is not taken yet, a folder has this prefix.
@@ -72,14 +73,19 @@ impl Drop for ScratchFolder {
     }
 }
 
-/// Removes what killed launchers of this user left below `parent`; returns how many folders.
+/// Removes what killed launchers of this user left below `parent`, and `VirtualBox`'s sockets of theirs; returns how
+/// many folders.
 #[must_use]
 pub fn reap(parent: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(parent) else { return 0 };
-    entries
+    let sockets = virtualbox::reap();
+    let Ok(entries) = fs::read_dir(parent) else {
+        return sockets;
+    };
+    let folders = entries
         .flatten()
         .filter(|entry| is_left_over(&entry.path()) && fs::remove_dir_all(entry.path()).is_ok())
-        .count()
+        .count();
+    folders + sockets
 }
 
 /// Does the same in `parent` and in all folders below it: those of this user's other job slots.

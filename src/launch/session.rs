@@ -183,6 +183,11 @@ impl<'a> Session<'a> {
         self.watchdog.is_some() && self.timeline.at(Phase::Restored).is_none() && self.stopped.is_none()
     }
 
+    /// Whether the guest has never reported, and nobody told it to stop.
+    pub(super) fn is_booting(&self) -> bool {
+        self.state == State::Booting && self.stopped.is_none()
+    }
+
     /// Runs until the hypervisor's process is gone and all it had sent has been passed on.
     pub(super) fn run(&mut self) -> End {
         loop {

@@ -28,6 +28,7 @@ pub(crate) fn job_file() -> JobFile {
         slot_status: SlotStatus::FirstFailure,
         timing: None,
         vm: VmSpec {
+            hypervisor: None,
             cpus: 1,
             memory: Bytes::mebibytes(256),
             start: StartKind::Direct,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job_text::JobText;
 use crate::guest::job_disk::Identity;
+use crate::hypervisor::Hypervisor;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Chipset, Network};
 use crate::launch::{BootImage, Input, JobRequest, LaunchRequest, Limits, Output, Share, Start};
@@ -28,6 +29,9 @@ pub struct VmSpec {
     /// What it starts from.
     #[serde(default)]
     pub warmth: Warmth,
+    /// What runs the machine; without one, what suits the node best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<HypervisorKind>,
     /// What executes the guest's instructions; without one, the best that works on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<AcceleratorKind>,
@@ -107,13 +111,14 @@ pub enum AcceleratorKind {
     Tcg,
 }
 
-impl From<AcceleratorKind> for Accelerator {
-    fn from(kind: AcceleratorKind) -> Self {
-        match kind {
-            AcceleratorKind::Kvm => Self::Kvm,
-            AcceleratorKind::Tcg => Self::Tcg,
-        }
-    }
+/// What runs machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HypervisorKind {
+    /// QEMU.
+    Qemu,
+    /// `VirtualBox`.
+    VirtualBox,
 }
 
 /// A numeric identity and its names in the guest.
@@ -189,6 +194,8 @@ impl VmSpec {
     pub fn of(request: &LaunchRequest, accelerator: Option<AcceleratorKind>) -> Self {
         let LaunchRequest {
             image: _,
+            // The node may decide.
+            hypervisor: _,
             start,
             // Templates are the node's.
             warm: _,
@@ -217,6 +224,7 @@ impl VmSpec {
                 Start::Bios(Chipset::Pc) => StartKind::BiosIde,
             },
             warmth: Warmth::Cold,
+            hypervisor: None,
             accelerator,
             command: job.command.iter().map(JobText::from).collect(),
             environment: job.environment.iter().map(pair).collect(),
@@ -256,6 +264,7 @@ impl VmSpec {
         let identity = &self.identity;
         LaunchRequest {
             image,
+            hypervisor: Hypervisor::default(),
             start: match self.start {
                 StartKind::Direct => Start::Direct,
                 StartKind::Bios => Start::Bios(Chipset::Q35),

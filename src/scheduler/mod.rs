@@ -36,7 +36,7 @@ pub use error::SchedulerError;
 pub use interface::{Call, JobId, Meaning, NODE_FAILED, Retry, Scheduler, Signs};
 pub use job_file::{ImageReference, JobFile, JobFileError, Stage};
 pub use job_text::JobText;
-pub use job_vm::{AcceleratorKind, VmSpec, Warmth};
+pub use job_vm::{AcceleratorKind, HypervisorKind, VmSpec, Warmth};
 pub use kind::{Evidence, Kind};
 pub use options::{Concern, Given};
 pub use record::{JobFolder, Record, RecordError, Registry, TaskStatus};

@@ -12,6 +12,7 @@
  */
 #include "job.h"
 #include "sys.h"
+#include "virtualbox.h"
 #include "libraries.h"
 #include "interpreter.h"
 #include "disk.h"
@@ -582,7 +583,9 @@ static const char *mount_shares(long *error)
     static const char options[] = "trans=virtio,version=9p2000.L,msize=512000,access=any,cache=mmap";
     for (int i = 0; i < share_count; i++) {
         make_folders(shares[i].path);
-        *error = sys(__NR_mount, shares[i].tag, shares[i].path, "9p", shares[i].read_only ? MS_RDONLY : 0, options);
+        int flags = shares[i].read_only ? MS_RDONLY : 0;
+        *error = is_virtualbox() ? mount_shared_folder(shares[i].tag, shares[i].path, flags, uid, gid)
+                                 : sys(__NR_mount, shares[i].tag, shares[i].path, "9p", flags, options);
         if (*error < 0)
             return shares[i].path;
     }
@@ -670,6 +673,8 @@ static long match_port(const char *port, void *context)
 static long open_port(const char *name)
 {
     struct wanted_port wanted = {name, -1};
+    if (is_virtualbox())
+        return open_serial(name);
     for (int waited = 0; waited < 5000; waited++) {
         if (each_entry("/sys/class/virtio-ports", match_port, &wanted))
             return wanted.fd;
@@ -884,10 +889,25 @@ static void pump_out(struct stream *s)
         s->start = s->end;
 }
 
+/*
+ * A serial port loses what nobody reads in time. So the host sends a frame, short enough to wait in the terminal's
+ * queue, only when it is asked for one.
+ */
+static void ask_for_input(void)
+{
+    static const struct text more = {.length = 5, .bytes = "more\n"};
+    static int asked;
+    int is_between_frames = !standard_input.left && !standard_input.header_length;
+    if (is_between_frames && !asked && is_virtualbox())
+        tell(&more);
+    asked = is_between_frames;
+}
+
 /* Takes one frame header or a piece of a frame from the host. */
 static void read_input(void)
 {
     long n;
+    ask_for_input();
     if (standard_input.left == 0) {
         n = sys(__NR_read, standard_input.from, standard_input.header + standard_input.header_length,
                 4 - standard_input.header_length);

@@ -60,7 +60,9 @@ static const char *mount_libraries(long *error)
     struct text device;
     make_folders(libraries.path);
     if (libraries.kind == LIBRARIES_FOLDER) {
-        *error = sys(__NR_mount, libraries.tag, libraries.path, "9p", MS_RDONLY | MS_NOSUID | MS_NODEV, options);
+        int flags = MS_RDONLY | MS_NOSUID | MS_NODEV;
+        *error = is_virtualbox() ? mount_shared_folder(libraries.tag, libraries.path, flags, 0, 0)
+                                 : sys(__NR_mount, libraries.tag, libraries.path, "9p", flags, options);
         return *error < 0 ? "the host's folder" : 0;
     }
     for (int waited = 0; !each_entry("/sys/block", find_libraries, &device); waited += 10) {
