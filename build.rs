@@ -36,13 +36,20 @@ const PROGRAMS: &[Program] = &[
 /// A program that runs under the guest's kernel.
 const fn linux_program(name: &'static str, source: &'static str, flags: &'static [&'static str]) -> Program {
     let also = &[
+        "overlays/job-runner/src/description.h",
         "overlays/job-runner/src/disk.h",
+        "overlays/job-runner/src/identity.h",
         "overlays/job-runner/src/interpreter.h",
         "overlays/job-runner/src/job.h",
         "overlays/job-runner/src/libraries.h",
+        "overlays/job-runner/src/mounts.h",
+        "overlays/job-runner/src/orders.h",
         "overlays/job-runner/src/preload.h",
-        "overlays/job-runner/src/virtualbox.h",
+        "overlays/job-runner/src/records.h",
+        "overlays/job-runner/src/reports.h",
+        "overlays/job-runner/src/streams.h",
         "overlays/job-runner/src/sys.h",
+        "overlays/job-runner/src/virtualbox.h",
     ];
     Program {
         name,

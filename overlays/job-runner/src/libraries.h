@@ -10,6 +10,7 @@
 #include "disk.h"
 #include "job.h"
 #include "sys.h"
+#include "virtualbox.h"
 
 static struct {
     uint32_t kind; /* 0: the image links to none */
