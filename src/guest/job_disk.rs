@@ -199,7 +199,7 @@ impl JobDescription {
         body.on_disk(STATE_JOB)
     }
 
-    /// The guest keeps records in arrays of these lengths (`job-runner.c`).
+    /// The guest keeps records in arrays of these lengths (`description.h`).
     fn check_counts(&self) -> Result<(), JobDiskError> {
         let counts = [
             ("arguments", self.command.len(), 16383),

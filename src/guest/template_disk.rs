@@ -7,7 +7,7 @@ use super::job_disk::{Body, JobDiskError, LibraryMount, LibrarySource, encode_li
 
 /// The disk's last header number: there is no job yet.
 const STATE_TEMPLATE: u32 = 1;
-/// The guest keeps no more commands (`job-runner.c`).
+/// The guest keeps no more commands (`description.h`).
 pub const MOST_TOUCHES: usize = 64;
 /// The guest starts an interpreter with no more modules (`preload.h`).
 pub const MOST_MODULES: usize = 64;
