@@ -47,22 +47,62 @@ fn name_content(file: &File, path: &Path, content: u32) -> Result<(), ExportErro
     let mut descriptor = vec![0; usize::try_from(sectors * SECTOR).expect("descriptors are small")];
     file.read_exact_at(&mut descriptor, first * SECTOR)
         .map_err(io_error(path))?;
+    let named = with_content(&descriptor, content)?;
+    file.write_all_at(&named, first * SECTOR).map_err(io_error(path))
+}
+
+/// The descriptor, as long as before, with the content identifier `content` in eight digits: QEMU writes as many as it takes.
+fn with_content(descriptor: &[u8], content: u32) -> Result<Vec<u8>, ExportError> {
+    let unlike = || ExportError::Vmdk("its descriptor has no content identifier");
     let word = b"\nCID=";
-    let at = memchr::memmem::find(&descriptor, word)
-        .map(|at| at + word.len())
-        .filter(|&at| {
-            descriptor
-                .get(at..at + 9)
-                .is_some_and(|text| text[..8].iter().all(u8::is_ascii_hexdigit) && text[8] == b'\n')
-        })
-        .ok_or(ExportError::Vmdk("its descriptor has no content identifier"))?;
-    file.write_all_at(format!("{content:08x}").as_bytes(), first * SECTOR + at as u64)
-        .map_err(io_error(path))
+    let begin = memchr::memmem::find(descriptor, word).ok_or_else(unlike)? + word.len();
+    let digits = descriptor[begin..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
+    let end = begin + digits;
+    if !(1..=8).contains(&digits) || descriptor.get(end) != Some(&b'\n') {
+        return Err(unlike());
+    }
+    let used = descriptor
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(0, |last| last + 1);
+    let mut named = descriptor[..begin].to_vec();
+    named.extend(format!("{content:08x}").bytes());
+    named.extend(&descriptor[end..used]);
+    if named.len() > descriptor.len() {
+        return Err(ExportError::Vmdk("its descriptor has no room"));
+    }
+    named.resize(descriptor.len(), 0);
+    Ok(named)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identifier_of_any_length_is_replaced_and_nothing_else() {
+        for old in ["1", "1234567", "12345678"] {
+            let mut descriptor = format!("# Disk\nversion=1\nCID={old}\nparentCID=ffffffff\n").into_bytes();
+            descriptor.resize(512, 0);
+            let named = with_content(&descriptor, 0xab).unwrap();
+            let text = "# Disk\nversion=1\nCID=000000ab\nparentCID=ffffffff\n";
+            assert_eq!(&named[..text.len()], text.as_bytes(), "{old}");
+            assert!(named.len() == 512 && named[text.len()..].iter().all(|&byte| byte == 0));
+        }
+        for bad in [
+            &b"\nCID=\n"[..],
+            b"\nCID=123456789\n",
+            b"\nCID=12",
+            b"\nCID=1x\n",
+            b"CID=1\n",
+            b"\nCID=1\n",
+        ] {
+            assert!(with_content(bad, 1).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn what_is_no_vmdk_is_not_changed() {
