@@ -26,11 +26,7 @@ fn a_node_that_fails_is_left_for_another_and_not_for_ever() {
         ];
         let job = site.submit(scheduler, &options, "echo here");
         wait_until("the retry was over", || {
-            if scheduler == "slurm" {
-                // A requeued job waits for two minutes unless it is told otherwise.
-                let now = format!("scontrol update jobid={job} StartTime=now");
-                site.cluster.exec_as(ROOT, HEAD, ["bash", "-c", &now]);
-            }
+            start_now(&site, scheduler, &job);
             let told = site.said(&["ps", "--scheduler", scheduler, &job]);
             told.contains("1 with 122")
         });
@@ -61,15 +57,23 @@ fn open(site: &Site, node: &str, is_open: bool) {
     site.cluster.shell(ROOT, HEAD, &line);
 }
 
-/// Waits for a job that was taken back to end in `state`; Slurm would let it wait for two minutes first.
+/// Slurm lets a job that was taken back wait for two minutes, unless it is told otherwise. It must not be told so before
+/// it is done with the first try: it has been seen to end the second in its place.
+fn start_now(site: &Site, scheduler: &str, job: &str) {
+    if scheduler == "slurm" {
+        let now = format!(
+            "[ \"$(squeue --noheader --job {job} --format %T)\" != PENDING ] || scontrol update jobid={job} StartTime=now"
+        );
+        site.cluster.exec_as(ROOT, HEAD, ["bash", "-c", &now]);
+    }
+}
+
+/// Waits for a job that was taken back to end in `state`.
 #[track_caller]
 fn wait_for_second_try(site: &Site, scheduler: &str, job: &str, state: &str) {
     let mut last = String::new();
     wait_until(&format!("{scheduler}: {state}"), || {
-        if scheduler == "slurm" {
-            let now = format!("scontrol update jobid={job} StartTime=now");
-            site.cluster.exec_as(ROOT, HEAD, ["bash", "-c", &now]);
-        }
+        start_now(site, scheduler, job);
         let now = site.said(&["ps", "--scheduler", scheduler, job]);
         if now != last {
             eprintln!("{now}");
