@@ -34,8 +34,8 @@ fn a_hypervisor_that_is_killed_is_reported() {
         signal(hypervisor.cast_unsigned(), 9);
     }
     let told = end_of(child, Vec::new());
-    let said = told.fails(123, "HV4102");
-    assert!(said.contains("signal: 9"), "{said}");
+    let said = told.fails(122, "HV4107");
+    assert!(said.contains("SIGKILL"), "{said}");
     place.nothing_left();
 }
 
