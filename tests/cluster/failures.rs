@@ -57,12 +57,13 @@ fn open(site: &Site, node: &str, is_open: bool) {
     site.cluster.shell(ROOT, HEAD, &line);
 }
 
-/// Slurm lets a job that was taken back wait for two minutes, unless it is told otherwise. It must not be told so before
-/// it is done with the first try: it has been seen to end the second in its place.
+/// Slurm lets a job that was taken back wait for two minutes, unless it is told otherwise. It must not be told so at once: a
+/// node refuses a job's second try in the second of the first one's end ("Job credential revoked").
 fn start_now(site: &Site, scheduler: &str, job: &str) {
     if scheduler == "slurm" {
         let now = format!(
-            "[ \"$(squeue --noheader --job {job} --format %T)\" != PENDING ] || scontrol update jobid={job} StartTime=now"
+            "if [ \"$(squeue --noheader --job {job} --format %T)\" = PENDING ]; then
+                 sleep 3; scontrol update jobid={job} StartTime=now; fi"
         );
         site.cluster.exec_as(ROOT, HEAD, ["bash", "-c", &now]);
     }
