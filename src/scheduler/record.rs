@@ -8,11 +8,12 @@
 //!   submitted.json            the record
 //!   status/TASK.json          how each task ended, written in its slot
 //!   tries/TASK                as long as the task was often tried
+//!   numbers/TASK              the task's own job number, where its scheduler lists it by that
 //!   deleted                   tasks that `hpcvm kill` deleted, a line each; `all` for all
 //! STATE/jobs/SCHEDULER-JOB    a link to the folder
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::symlink;
@@ -266,6 +267,31 @@ impl JobFolder {
         let before = file.metadata().map_err(io_error(&path))?.len();
         file.write_all(b"x").map_err(io_error(&path))?;
         Ok(u32::try_from(before).unwrap_or(u32::MAX))
+    }
+
+    /// Keeps the job number that `task` has for itself.
+    pub fn keep_number(&self, task: u32, number: &JobId) -> Result<(), RecordError> {
+        let folder = self.path.join("numbers");
+        durable::create_private_folder(&folder)?;
+        Ok(durable::write_private(
+            &folder.join(task.to_string()),
+            number.as_str().as_bytes(),
+        )?)
+    }
+
+    /// The tasks that have job numbers for themselves, by number; what cannot be read is left out.
+    pub fn numbers(&self) -> Result<BTreeMap<JobId, u32>, RecordError> {
+        let folder = self.path.join("numbers");
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            entries => entries.map_err(io_error(&folder))?,
+        };
+        let number = |entry: fs::DirEntry| {
+            let task = entry.file_name().to_str()?.parse().ok()?;
+            let text = String::from_utf8(read_short(&entry.path()).ok()?).ok()?;
+            Some((JobId::new(&text)?, task))
+        };
+        Ok(entries.filter_map(Result::ok).filter_map(number).collect())
     }
 
     /// Notes that the user deleted the job, or one task of it.
