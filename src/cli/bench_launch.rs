@@ -14,7 +14,7 @@ use super::scheduler_option::SchedulerArgs;
 use super::{CliError, Context, Exit, Steps, bench, job_request};
 use crate::bench::BenchError;
 use crate::bench::grid::{self, Grid, Launched, Scenario};
-use crate::bench::machine::Facts;
+use crate::bench::machine::{self, Facts};
 use crate::bench::outcome::{Outcome, outcome};
 use crate::bench::results::{Ground, Results};
 use crate::digest::Digest;
@@ -190,6 +190,7 @@ impl Bench<'_> {
         let jobs = self.output.join("jobs");
         fs::create_dir_all(&jobs).map_err(|error| format!("{}: {error}", jobs.display()))?;
         let submit = self.submit(scenario, &jobs, log);
+        let load = machine::load();
         let answer = self.context.host.run(&submit).map_err(|error| error.to_string())?;
         let job = answer.text().trim().to_owned();
         let until = Instant::now() + self.args.limit;
@@ -218,6 +219,7 @@ impl Bench<'_> {
                     job,
                     first_line,
                     all_discarded,
+                    load,
                 })
             }
             Err(why) => {

@@ -42,13 +42,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             }
             None => None,
         };
-        // Where tasks are jobs to the scheduler, one of them is told by its own number; the last of an array has the array's.
-        let numbers = folder.numbers()?;
-        let own = numbers
-            .iter()
-            .find_map(|(own, numbered)| (Some(*numbered) == task && *own != record.job).then_some(own));
-        let (whole, number) = own.map_or((&record.job, number), |own| (own, None));
-        job_request::client(context, record.scheduler).delete(whole, number)?;
+        job_request::client(context, record.scheduler).delete(&record.job, number)?;
         folder.note_deleted(task)?;
         context
             .ui

@@ -37,14 +37,15 @@ pub(super) fn slurm(again: &Again<'_>, ask: &mut Ask<'_>) -> Result<Invocation, 
         "--noheader",
         "--Node",
         &format!("--partition={partition}"),
-        "--states=idle,mixed,allocated,completing",
-        "--format=%N %c %m",
+        "--format=%N %c %m %t",
     ]))?;
     let nodes = nodes.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let name = words.next()?.to_owned();
         let size = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some((name, size))
+        // A sign after the word means that it does not answer, is asleep, or is about to be booted.
+        let is_up = ["idle", "mix", "alloc", "comp"].contains(&words.next()?);
+        (is_up || name == again.node).then_some((name, size))
     });
     another(nodes, again.node, &avoided)?;
     let avoided: Vec<String> = avoided.into_iter().collect();
@@ -165,13 +166,13 @@ mod tests {
     fn slurm_is_told_which_nodes_to_leave_out_where_others_are_as_large() {
         let job =
             |with: &str| format!("JobId=9 ArrayJobId=7 ReqNodeList=(null) {with} Partition=main Features=(null)\n");
-        let nodes = "node1 2 8192\nnode2 2 8192\nnode3 1 4096\n";
+        let nodes = "node1 2 8192 comp\nnode2 2 8192 mix\nnode3 1 4096 idle\nnode4 2 8192 drain\nnode5 2 8192 idle*\n";
         let (free, has) = (job("ExcNodeList=(null)"), job("ExcNodeList=node[2,4]"));
         let (command, asked) = plan(slurm, &[&free, nodes]);
         assert_eq!(command.unwrap(), "scontrol update JobId=7_3 ExcNodeList=node1");
         assert_eq!(asked[0], "scontrol --oneliner show job 7_3");
         // What the user or an earlier try left out stays out, and then there is none left.
-        let larger = "node1 2 8192\nnode2 2 8192\nnode3 2 9000\n";
+        let larger = "node1 2 8192 drng\nnode2 2 8192 idle\nnode3 2 9000 alloc\n";
         let (command, asked) = plan(slurm, &[&has, "node2\nnode4\n", larger]);
         assert_eq!(
             command.unwrap(),
@@ -183,7 +184,7 @@ mod tests {
                 &[has.as_str(), "node2\n", nodes][..],
                 "no other node is up that has node1's size",
             ),
-            (&[&free, "node2 2 8192\n"], "node1 is not among the nodes listed"),
+            (&[&free, "node2 2 8192 idle\n"], "node1 is not among the nodes listed"),
             (
                 &["ReqNodeList=node1 ExcNodeList=(null)"],
                 "the job has ReqNodeList=node1",
