@@ -56,7 +56,7 @@ pub(super) fn slurm(again: &Again<'_>, ask: &mut Ask<'_>) -> Result<Invocation, 
     ]))
 }
 
-/// Grid Engine's queue list (qalter(1), sge_types(5)), which it lets a job that runs change for the
+/// Grid Engine's queue list (qalter(1), `sge_types(5)`), which it lets a job that runs change for the
 /// next time. It is one for all tasks of an array.
 pub(super) fn grid_engine(again: &Again<'_>, ask: &mut Ask<'_>) -> Result<Invocation, String> {
     let told = ask(Invocation::new("qstat").args(["-j", again.job]))?;
@@ -130,9 +130,10 @@ fn another(
     let found = nodes.iter().find(|(name, _)| name == node);
     let &(_, (processors, memory)) = found.ok_or_else(|| format!("{node} is not among the nodes listed"))?;
     let mut others = nodes.iter().filter(|(name, _)| !avoided.contains(name));
-    match others.any(|(_, size)| size.0 >= processors && size.1 >= memory) {
-        true => Ok(()),
-        false => Err(format!("no other node is up that has {node}'s size")),
+    if others.any(|(_, size)| size.0 >= processors && size.1 >= memory) {
+        Ok(())
+    } else {
+        Err(format!("no other node is up that has {node}'s size"))
     }
 }
 
