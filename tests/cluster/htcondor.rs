@@ -97,7 +97,15 @@ fn vms_run_and_end_under_htcondor() {
     let trap = "trap 'echo told; exit 7' TERM; echo up; while :; do sleep 0.1; done";
     let told = submit(&["--name", "told"], trap);
     // No node has this folder: each fails the job, which goes to another and then ends.
-    let options = ["--timing-log", "--stage", "always", "--node-cache", "/no/such/disk", "--retries", "1"];
+    let options = [
+        "--timing-log",
+        "--stage",
+        "always",
+        "--node-cache",
+        "/no/such/disk",
+        "--retries",
+        "1",
+    ];
     let fails = submit(&[&options[..], &["--name", "fails"]].concat(), "true");
 
     wait_until("the job runs", || site.file(&format!("told.o{told}")) == "up\n");
