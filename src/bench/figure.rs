@@ -369,12 +369,12 @@ mod tests {
     #[test]
     fn the_axis_is_logarithmic_where_a_decade_is_spanned() {
         let figure = svg("Launch times", "2 cores", &example(40.0));
-        assert!(figure.contains("(logarithmic)"));
+        assert!(figure.contains("until the last job runs (logarithmic)"));
         assert!(figure.contains("un&lt;optimised&gt;") && !figure.contains("un<optimised>"));
         assert_eq!(figure.matches("<polyline").count(), 3);
         assert_eq!(figure.matches("<circle").count(), 15);
         let linear = svg("Launch times", "2 cores", &example(1.5)[..1]);
-        assert!(!linear.contains("logarithmic"));
+        assert!(linear.contains("until the last job runs") && !linear.contains("runs (logarithmic)"));
     }
 
     #[test]
