@@ -285,6 +285,30 @@ mod tests {
     }
 
     #[test]
+    fn tasks_that_are_jobs_of_their_own_are_added_to_their_array() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = JobFolder::create(parent.path()).unwrap();
+        folder.keep_number(1, &JobId::new("14").unwrap()).unwrap();
+        folder.note_deleted(Some(4)).unwrap();
+        // Not an array in this list: what `entry` cannot read as tasks is none.
+        let listed = |job: &str, state| Entry {
+            job: job.to_owned(),
+            ..entry("", state)
+        };
+        let of = |listed: Vec<Entry>| {
+            let entries = BTreeMap::from([(Kind::Slurm, listed)]);
+            row(record(Some("1-4")), &folder, &entries).unwrap().states
+        };
+        let (own, other) = (listed("14", State::Running), listed("15", State::Running));
+        let states = of(vec![own.clone(), other, listed("12", State::Waiting)]);
+        assert_eq!(states, BTreeMap::from([("deleted", 1), ("running", 1), ("waiting", 2)]));
+        assert_eq!(
+            of(vec![own]),
+            BTreeMap::from([("deleted", 1), ("lost", 2), ("running", 1)])
+        );
+    }
+
+    #[test]
     fn without_the_scheduler_nothing_is_called_lost() {
         let parent = tempfile::tempdir().unwrap();
         let folder = JobFolder::create(parent.path()).unwrap();
