@@ -29,7 +29,7 @@ pub struct Point {
     pub max: f64,
 }
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 520.0;
 /// Left, top, right and bottom edge of the plot.
 const PLOT: (f64, f64, f64, f64) = (74.0, 64.0, 640.0, 456.0);
@@ -159,20 +159,28 @@ pub fn svg(title: &str, note: &str, series: &[Series]) -> String {
         middle,
         PLOT.3 + 42.0,
         " text-anchor=\"middle\"",
-        "jobs submitted at once",
+        "jobs submitted at once (logarithmic)",
     );
     let turned = format!(
         " text-anchor=\"middle\" transform=\"rotate(-90 20 {:.1})\"",
         f64::midpoint(PLOT.1, PLOT.3)
     );
     let axis = if y.logarithmic {
-        "seconds from submit to the job (logarithmic)"
+        "seconds until the last job runs (logarithmic)"
     } else {
-        "seconds from submit to the job"
+        "seconds until the last job runs"
     };
     text("", 20.0, f64::midpoint(PLOT.1, PLOT.3), &turned, axis);
     draw_axes(&mut svg, series, &x, &y);
     let images = images(series);
+    if !series.is_empty() {
+        let _ = writeln!(
+            svg,
+            "<text class=\"note\" x=\"{}\" y=\"{}\">image x VMs in a slot</text>",
+            PLOT.2 + 18.0,
+            PLOT.1 + 10.0
+        );
+    }
     for (index, line) in series.iter().enumerate() {
         let look = Look::of(line, series, &images);
         draw_line(&mut svg, line, &look, &x, &y);
@@ -299,7 +307,7 @@ fn draw_line(svg: &mut String, line: &Series, look: &Look, x: &Scale, y: &Scale)
 }
 
 fn draw_key(svg: &mut String, index: usize, line: &Series, look: &Look) {
-    let y = PLOT.1 + 12.0 + 22.0 * f64::from(u32::try_from(index).unwrap_or(u32::MAX));
+    let y = PLOT.1 + 34.0 + 22.0 * f64::from(u32::try_from(index).unwrap_or(u32::MAX));
     let x = PLOT.2 + 18.0;
     let _ = writeln!(
         svg,
@@ -361,12 +369,12 @@ mod tests {
     #[test]
     fn the_axis_is_logarithmic_where_a_decade_is_spanned() {
         let figure = svg("Launch times", "2 cores", &example(40.0));
-        assert!(figure.contains("(logarithmic)"));
+        assert!(figure.contains("until the last job runs (logarithmic)"));
         assert!(figure.contains("un&lt;optimised&gt;") && !figure.contains("un<optimised>"));
         assert_eq!(figure.matches("<polyline").count(), 3);
         assert_eq!(figure.matches("<circle").count(), 15);
         let linear = svg("Launch times", "2 cores", &example(1.5)[..1]);
-        assert!(!linear.contains("logarithmic"));
+        assert!(linear.contains("until the last job runs") && !linear.contains("runs (logarithmic)"));
     }
 
     #[test]

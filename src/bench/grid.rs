@@ -62,6 +62,9 @@ pub struct Launched {
     pub first_line: Vec<f64>,
     /// When the last VM was discarded.
     pub all_discarded: f64,
+    /// The load of the submitting host just before, where it tells; results of older versions do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
 }
 
 impl Launched {
@@ -241,6 +244,7 @@ mod tests {
             job: "7".to_owned(),
             first_line: first_line.to_vec(),
             all_discarded: 9.0,
+            load: None,
         }
     }
 

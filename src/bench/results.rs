@@ -93,9 +93,17 @@ impl Results {
             "machine": machine,
             "date": date,
             "launches": self.launches.len(),
+            "load": self.loads(),
             "series": series.iter().map(line).collect::<Vec<_>>(),
         });
-        let note = format!("{machine}; {scheduler}; {date}; {} launches", self.launches.len());
+        let load = self
+            .loads()
+            .map(|(least, most)| format!("; load {least:.0} to {most:.0}"));
+        let note = format!(
+            "{machine}; {scheduler}; {date}; {} launches{}",
+            self.launches.len(),
+            load.unwrap_or_default()
+        );
         let drawn = svg("Launch times of arrays of VMs", &note, &series);
         for (name, text) in [
             ("launches.csv", grid::csv(&self.launches)),
@@ -105,6 +113,15 @@ impl Results {
             durable::write(&self.folder.join(name), text.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// The least and the most load of the submitting host before a launch, where it was noted.
+    fn loads(&self) -> Option<(f64, f64)> {
+        let loads = self.launches.iter().filter_map(|launched| launched.load);
+        loads.fold(None, |range, load| {
+            let (least, most) = range.unwrap_or((load, load));
+            Some((load.min(least), load.max(most)))
+        })
     }
 
     /// Seconds that `left` will take, as far as launches so far tell: as long as the same scenario
@@ -161,6 +178,7 @@ mod tests {
             job: "1".to_owned(),
             first_line: vec![seconds - 1.0],
             all_discarded: seconds,
+            load: Some(seconds / 2.0),
         }
     }
 
@@ -181,7 +199,7 @@ mod tests {
         assert_eq!(results.remaining(&[(scenario(2), 1)]), None);
         results.add(launched(1, 4.0), &ground()).unwrap();
         let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
-        assert!(read("figure.svg").contains("2 cores; slurm; 2026-11-23; 1 launches"));
+        assert!(read("figure.svg").contains("2 cores; slurm; 2026-11-23; 1 launches; load 2 to 2"));
         assert!(read("launches.csv").ends_with("minimal,1,1,1,1,3.0000,4.0000\n"));
         let figure: Value = serde_json::from_str(&read("figure.json")).unwrap();
         assert_eq!(figure["series"][0]["points"][0]["mean"], 3.0);

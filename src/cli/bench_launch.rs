@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::scheduler_option::SchedulerArgs;
 use super::{CliError, Context, Exit, Steps, bench, job_request};
 use crate::bench::BenchError;
 use crate::bench::grid::{self, Grid, Launched, Scenario};
-use crate::bench::machine::Facts;
+use crate::bench::machine::{self, Facts};
 use crate::bench::outcome::{Outcome, outcome};
 use crate::bench::results::{Ground, Results};
 use crate::digest::Digest;
@@ -36,15 +37,8 @@ const CONNECTIONS: usize = 4096;
 /// Arguments of `hpcvm bench launch`.
 #[derive(Debug, clap::Args)]
 pub(super) struct LaunchArgs {
-    /// Which scheduler [default: the one that is here]
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "HPCVM_SCHEDULER",
-        hide_env_values = true,
-        hide_possible_values = true
-    )]
-    scheduler: Option<Kind>,
+    #[command(flatten)]
+    of: SchedulerArgs,
     /// The images to launch
     #[arg(
         long,
@@ -88,7 +82,7 @@ struct Bench<'a> {
 
 /// Launches what is left of the grid.
 pub(super) fn run(context: &Context, args: &LaunchArgs) -> Result<Exit, CliError> {
-    let kind = job_request::scheduler_kind(context, args.scheduler);
+    let kind = job_request::scheduler_kind(context, args.of.scheduler);
     let mut images = Vec::new();
     for name in &args.images {
         images.push((name.clone(), bench::find(context, name, false)?));
@@ -196,6 +190,7 @@ impl Bench<'_> {
         let jobs = self.output.join("jobs");
         fs::create_dir_all(&jobs).map_err(|error| format!("{}: {error}", jobs.display()))?;
         let submit = self.submit(scenario, &jobs, log);
+        let load = machine::load();
         let answer = self.context.host.run(&submit).map_err(|error| error.to_string())?;
         let job = answer.text().trim().to_owned();
         let until = Instant::now() + self.args.limit;
@@ -224,6 +219,7 @@ impl Bench<'_> {
                     job,
                     first_line,
                     all_discarded,
+                    load,
                 })
             }
             Err(why) => {

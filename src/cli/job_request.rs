@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::places::absolute;
 use super::run::{JobOptions, duration};
+use super::scheduler_option::SchedulerArgs;
 use super::{CliError, Context, accelerator, run_libraries, run_request, run_scan};
 use crate::diagnostic::{Blame, Problem};
 use crate::hypervisor::accelerator::Accelerator;
@@ -49,15 +50,8 @@ pub struct JobArgs {
     /// Time limit of each slot [default: the scheduler's, or enough for --timeout]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     time: Option<Duration>,
-    /// Which scheduler: gridengine, slurm, pbs, htcondor, lsf or local [default: the one that is here]
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "HPCVM_SCHEDULER",
-        hide_env_values = true,
-        hide_possible_values = true
-    )]
-    scheduler: Option<Kind>,
+    #[command(flatten)]
+    of: SchedulerArgs,
     /// Options for the scheduler, as it takes them
     #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
     native: Vec<String>,
@@ -194,7 +188,7 @@ pub(super) fn client(context: &Context, kind: Kind) -> Client<'_> {
 
 /// Looks at everything that can go wrong before anything is made.
 pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobPlan, CliError> {
-    let kind = scheduler_kind(context, args.scheduler);
+    let kind = scheduler_kind(context, args.of.scheduler);
     let folder = std::env::current_dir().map_err(JobError::WorkingDirectory)?;
     let script = match &args.script {
         Some(path) => Some(JobScript::read(path, kind.scheduler())?),

@@ -1,11 +1,13 @@
 //! `hpcvm kill`
 
+use super::scheduler_option::SchedulerArgs;
 use super::{CliError, Context, Exit, job_request};
-use crate::scheduler::{Kind, RecordError, Registry};
+use crate::scheduler::{RecordError, Registry};
 
 /// Arguments of `hpcvm kill`.
 #[derive(Debug, clap::Args)]
 #[command(
+    mut_arg("scheduler", |arg| arg.help("Whose job, where several schedulers have one of this number")),
     after_long_help = "The guests' jobs get SIGTERM and their grace time, as far as the scheduler lets them; \
                              docs/schedulers.md tells which does."
 )]
@@ -13,15 +15,8 @@ pub struct Args {
     /// A job's number, or JOB.TASK for one task of it
     #[arg(required = true, value_name = "JOB[.TASK]")]
     jobs: Vec<String>,
-    /// Whose job, where several schedulers have one of this number
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "HPCVM_SCHEDULER",
-        hide_env_values = true,
-        hide_possible_values = true
-    )]
-    scheduler: Option<Kind>,
+    #[command(flatten)]
+    of: SchedulerArgs,
 }
 
 /// Deletes jobs.
@@ -33,7 +28,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             None => (wanted.as_str(), None),
         };
         let unknown = || RecordError::NotFound { job: wanted.clone() };
-        let (record, folder) = registry.find(job, args.scheduler)?;
+        let (record, folder) = registry.find(job, args.of.scheduler)?;
         let task = task
             .map(|text| text.parse::<u32>().map_err(|_| unknown()))
             .transpose()?;

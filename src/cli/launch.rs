@@ -7,22 +7,22 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::slot_log::SlotLog;
+use super::slot_retry::FailedSlot;
 use super::{CliError, Context, Exit, accelerator, hypervisor, run, run_warm, slot_signals};
 use crate::diagnostic::{Blame, Problem};
 use crate::durable::WriteError;
-use crate::exec::{Invocation, Runner};
 use crate::image::StoredImage;
 use crate::launch::slot::{self, Admission, SlotVm, VmEnd};
 use crate::launch::stage::{NodeCache, Staged, find_cache, is_remote};
 use crate::launch::{self, BootImage, By, Interrupt, LaunchRequest, Libraries, Places, Streams};
-use crate::scheduler::{JobFile, JobFolder, Kind, NODE_FAILED, Retry, Slot, Stage, TaskStatus};
+use crate::scheduler::{JobFile, JobFolder, Slot, Stage, TaskStatus};
 use crate::timing::Phase;
 use crate::timing::event::EventKind;
 
@@ -110,6 +110,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     };
     keep_private(rustix::stdio::stdout());
     keep_private(rustix::stdio::stderr());
+    if let Some(own) = &launcher.slot.own {
+        launcher.folder.keep_number(launcher.task(), own)?;
+    }
     let ends = launcher.launch(begun, interrupts);
     let exit = launcher.end(&ends)?;
     launcher.log.end(exit.code());
@@ -329,11 +332,17 @@ impl Launcher<'_> {
             self.log.failed(error);
         }
         if blame == Some(Blame::Host) {
-            let (asked, changed) = self.elsewhere()?;
-            status = changed.unwrap_or(status);
-            if asked {
-                self.log
-                    .tell(EventKind::Retried, json!({"reason": "the node failed the job"}));
+            let failed = FailedSlot {
+                context: self.context,
+                job: &self.job,
+                slot: &self.slot,
+                folder: &self.folder,
+                stopped: &self.stopped,
+            };
+            let asked = failed.ask()?;
+            status = asked.status.unwrap_or(status);
+            if let Some(detail) = asked.detail {
+                self.log.tell(EventKind::Retried, detail);
                 // The task has not ended: another node tells how it does.
                 return Ok(Exit::Job(status));
             }
@@ -363,57 +372,6 @@ impl Launcher<'_> {
             }
             ends => self.context.ui.complain(&slot::table(ends)),
         }
-    }
-
-    /// Asks the scheduler to try this task on another node, if it has not been tried often enough:
-    /// whether it was asked, and the exit status that this takes.
-    fn elsewhere(&self) -> Result<(bool, Option<u8>), CliError> {
-        let retry = self.job.scheduler.scheduler().retry();
-        // A job that was deleted must not come back.
-        if retry == Retry::Never || self.stopped.load(Ordering::Relaxed) {
-            return Ok((false, None));
-        }
-        if self.folder.count_try(self.task())? >= self.job.retries {
-            self.context
-                .ui
-                .complain("hpcvm: the node failed the job, and it was tried often enough\n");
-            // LSF would go on for ever on the status it was told to look for.
-            let last = (self.job.scheduler == Kind::Lsf).then(|| Exit::Failed(Blame::Guest).code());
-            return Ok((false, last));
-        }
-        self.context
-            .ui
-            .complain("hpcvm: the node failed the job: asking for another\n");
-        Ok(match retry {
-            Retry::Never => (false, None),
-            Retry::Asked => (true, Some(NODE_FAILED)),
-            Retry::Exit(status) => (true, Some(status)),
-            Retry::Command(words) => (self.requeue(words), None),
-        })
-    }
-
-    /// Has the scheduler's command put this task back into the queue; whether it did.
-    fn requeue(&self, words: &[&str]) -> bool {
-        let (Some((program, arguments)), Some(job)) = (words.split_first(), &self.slot.job) else {
-            return false;
-        };
-        let task = self
-            .slot
-            .task
-            .map_or_else(|| job.clone(), |task| format!("{job}_{task}"));
-        let invocation = Invocation::new(program).args(arguments).arg(task);
-        let variables = self.context.environment.all();
-        let meant = variables.iter().filter(|(name, _)| name == "SLURM_CONF");
-        let invocation = meant.fold(invocation, |invocation, (name, value)| invocation.env(name, value));
-        let asked = self.context.host.run(&invocation);
-        // Slurm tells all processes of the job to end as soon as it is asked, that command too.
-        if self.stopped.load(Ordering::Relaxed) {
-            return true;
-        }
-        if let Err(error) = &asked {
-            self.context.ui.complain(&format!("hpcvm: {error}\n"));
-        }
-        asked.is_ok()
     }
 }
 

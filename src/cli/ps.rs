@@ -6,12 +6,14 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::image_table::flush_left;
+use super::scheduler_option::SchedulerArgs;
 use super::{CliError, Context, Exit, job_request};
 use crate::scheduler::{Entry, JobFolder, JobId, Kind, Record, Registry, State, Tasks};
 
 /// Arguments of `hpcvm ps`.
 #[derive(Debug, clap::Args)]
 #[command(
+    mut_arg("scheduler", |arg| arg.help("Only jobs of this scheduler")),
     after_long_help = "Jobs are listed until their folders below .hpcvm are removed. One command asks each \
                              scheduler for all of them."
 )]
@@ -19,15 +21,8 @@ pub struct Args {
     /// Only this job
     #[arg(value_name = "JOB")]
     job: Option<String>,
-    /// Only jobs of this scheduler
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "HPCVM_SCHEDULER",
-        hide_env_values = true,
-        hide_possible_values = true
-    )]
-    scheduler: Option<Kind>,
+    #[command(flatten)]
+    of: SchedulerArgs,
 }
 
 /// A job as it stands.
@@ -70,10 +65,10 @@ pub(super) fn ourselves(context: &Context) -> (u32, String) {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let registry = Registry::below(&context.places.state);
     let jobs = if let Some(job) = &args.job {
-        vec![registry.find(job, args.scheduler)?]
+        vec![registry.find(job, args.of.scheduler)?]
     } else {
         let mut jobs = registry.jobs()?;
-        jobs.retain(|(record, _)| args.scheduler.is_none_or(|kind| kind == record.scheduler));
+        jobs.retain(|(record, _)| args.of.scheduler.is_none_or(|kind| kind == record.scheduler));
         jobs
     };
     let kinds: BTreeSet<Kind> = jobs.iter().map(|(record, _)| record.scheduler).collect();
@@ -103,13 +98,21 @@ fn row(record: Record, folder: &JobFolder, entries: &BTreeMap<Kind, Vec<Entry>>)
     let mut reasons = BTreeSet::new();
     let mut left = record.count();
     let listed = entries.get(&record.scheduler);
-    let ours = listed
-        .into_iter()
-        .flatten()
-        .filter(|entry| entry.job == record.job.as_str());
+    // Some list running tasks as jobs of their own.
+    let numbers = folder.numbers()?;
+    let is_ours = |entry: &&Entry| {
+        let number = JobId::new(&entry.job);
+        number.is_some_and(|number| number == record.job || numbers.contains_key(&number))
+    };
+    let mut others = None;
+    let ours = listed.into_iter().flatten().filter(is_ours);
     for entry in ours.filter(|entry| entry.state != State::Ended) {
-        *states.entry(word(entry.state)).or_insert(0) += entry.count();
-        left = left.saturating_sub(entry.count());
+        if entry.job == record.job.as_str() && entry.tasks.is_none() && record.tasks.is_some() {
+            others = Some(word(entry.state));
+        } else {
+            *states.entry(word(entry.state)).or_insert(0) += entry.count();
+            left = left.saturating_sub(entry.count());
+        }
         if !matches!(entry.state, State::Running | State::Ending) {
             reasons.extend(entry.reason.clone());
         }
@@ -129,7 +132,12 @@ fn row(record: Record, folder: &JobFolder, entries: &BTreeMap<Kind, Vec<Entry>>)
     let failed: u64 = failures.values().sum();
     let silent = left - ended;
     let deleted = folder.deleted(record.count())?.min(silent);
-    let lost = silent - deleted;
+    let mut lost = silent - deleted;
+    // An array listed without its tasks stands for all those that nothing else is known of.
+    if let Some(state) = others.filter(|_| lost > 0) {
+        *states.entry(state).or_insert(0) += lost;
+        lost = 0;
+    }
     let word_of_rest = if listed.is_some() { "lost" } else { "unknown" };
     let told = [
         ("done", ended - failed),
@@ -274,6 +282,30 @@ mod tests {
         assert_eq!(row.states, expected.into_iter().collect());
         assert_eq!(row.failures, BTreeMap::from([(3, 2)]));
         assert!(table(&[row]).contains("1 deleted, 1 done, 2 failed, 4 lost, 2 running, 990 waiting"));
+    }
+
+    #[test]
+    fn tasks_that_are_jobs_of_their_own_are_added_to_their_array() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = JobFolder::create(parent.path()).unwrap();
+        folder.keep_number(1, &JobId::new("14").unwrap()).unwrap();
+        folder.note_deleted(Some(4)).unwrap();
+        // Not an array in this list: what `entry` cannot read as tasks is none.
+        let listed = |job: &str, state| Entry {
+            job: job.to_owned(),
+            ..entry("", state)
+        };
+        let of = |listed: Vec<Entry>| {
+            let entries = BTreeMap::from([(Kind::Slurm, listed)]);
+            row(record(Some("1-4")), &folder, &entries).unwrap().states
+        };
+        let (own, other) = (listed("14", State::Running), listed("15", State::Running));
+        let states = of(vec![own.clone(), other, listed("12", State::Waiting)]);
+        assert_eq!(states, BTreeMap::from([("deleted", 1), ("running", 1), ("waiting", 2)]));
+        assert_eq!(
+            of(vec![own]),
+            BTreeMap::from([("deleted", 1), ("lost", 2), ("running", 1)])
+        );
     }
 
     #[test]

@@ -150,6 +150,14 @@ pub enum LaunchError {
         /// Bytes that arrived.
         arrived: u64,
     },
+    /// The host took no more of the output.
+    #[error("the job's {stream} could not be written: {source}")]
+    UnwrittenOutput {
+        /// Which stream.
+        stream: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// There is no template for a warm start that was insisted on.
     #[error(transparent)]
     Template(Box<TemplateError>),
@@ -211,6 +219,7 @@ impl Problem for LaunchError {
             Self::TimeLimit(_) => "HV4203",
             Self::LostOutput { .. } => "HV4301",
             Self::Collect { .. } => "HV4302",
+            Self::UnwrittenOutput { .. } => "HV4303",
             Self::Template(error) => error.code(),
             Self::VirtualBox(error) => error.code(),
         }
@@ -227,6 +236,7 @@ impl Problem for LaunchError {
             | Self::MemoryOfAll { .. }
             | Self::Exec(_)
             | Self::Path(_)
+            | Self::UnwrittenOutput { .. }
             | Self::HypervisorKilled => Blame::Host,
             Self::Template(error) => error.blame(),
             Self::VirtualBox(error) => error.blame(),
@@ -257,6 +267,9 @@ impl Problem for LaunchError {
             }
             Self::HypervisorKilled => {
                 "the kernel log of the node tells whether its memory, or that of the slot, was used up: ask for more of it"
+            }
+            Self::UnwrittenOutput { .. } => {
+                "make room where the output goes, and run the job again: what it wrote from then on is lost"
             }
             Self::BootTimeout { .. } => "watch the console with --console FILE; on a slow host raise --boot-timeout",
             Self::Folder { .. } => "share it with --share, or choose another working directory with --cwd",

@@ -1,6 +1,6 @@
 //! What can happen while a VM lives, and the threads that notice it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::sync::mpsc::Sender;
@@ -18,6 +18,8 @@ pub(super) enum Message {
     Babble(String),
     Arrived(Channel, u64),
     NobodyReads(Channel),
+    /// The host takes no more of a stream, for this reason.
+    Unwritten(Channel, io::Error),
     /// A stream or the control conversation is at its end.
     StreamEnded,
     Interrupted(Interrupt),

@@ -4,7 +4,7 @@
 //! into messages; [`Session::run`] alone decides.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -100,6 +100,8 @@ pub(super) struct Session<'a> {
     watchdog: Option<Watchdog>,
     boot_began: Duration,
     arrived: [u64; 2],
+    /// The stream that the host took no more of, and why.
+    unwritten: Option<(Channel, io::Error)>,
     streams_open: u8,
     stopped: Option<StopReason>,
     report: Option<(Step, ResultHeader)>,
@@ -146,6 +148,7 @@ impl<'a> Session<'a> {
             patience: Patience::of(watchdog.as_ref().map_or(limits.boot, Watchdog::left)),
             watchdog,
             arrived: [0; 2],
+            unwritten: None,
             streams_open: 1,
             stopped: None,
             report: None,
@@ -222,8 +225,11 @@ impl<'a> Session<'a> {
                 self.arrived[channel as usize] += bytes;
                 self.acknowledge_when_complete();
             }
-            Message::NobodyReads(Channel::Stdout) => self.order(Order::CloseStdout),
-            Message::NobodyReads(Channel::Stderr) => self.order(Order::CloseStderr),
+            Message::NobodyReads(channel) => self.close(channel),
+            Message::Unwritten(channel, error) => {
+                self.unwritten = Some((channel, error));
+                self.close(channel);
+            }
             Message::StreamEnded => self.streams_open = self.streams_open.saturating_sub(1),
             Message::Interrupted(Interrupt::Kill) => return Some(End::Killed),
             Message::Interrupted(Interrupt::Stop(signal)) => {
@@ -352,6 +358,14 @@ impl<'a> Session<'a> {
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
+    /// Tells the job's programs that nobody takes what they write.
+    fn close(&mut self, channel: Channel) {
+        self.order(match channel {
+            Channel::Stdout => Order::CloseStdout,
+            Channel::Stderr => Order::CloseStderr,
+        });
+    }
+
     fn order(&mut self, order: Order) {
         // A guest that is gone is noticed by the hypervisor's end.
         let _ = self.control.write_all(order.line().as_bytes());
@@ -374,6 +388,7 @@ impl<'a> Session<'a> {
             match self.next_message() {
                 Ok(Message::Arrived(channel, bytes)) => self.arrived[channel as usize] += bytes,
                 Ok(Message::StreamEnded) => self.streams_open -= 1,
+                Ok(Message::Unwritten(channel, error)) => self.unwritten = Some((channel, error)),
                 Ok(Message::Reported(Report::Ended { step, result, .. })) => self.report = Some((step, result)),
                 Ok(Message::Reported(Report::Problem(problem))) => self.problem = Some(problem),
                 Ok(Message::Reported(Report::Interpreter(path))) => self.interpreter = Some(path),
@@ -415,6 +430,7 @@ impl<'a> Session<'a> {
             interpreter: self.interpreter.clone(),
             lacks: std::mem::take(&mut *self.listener.lock().unwrap_or_else(PoisonError::into_inner)).finish(),
             arrived: self.arrived,
+            unwritten: self.unwritten.as_ref(),
             limits: self.limits,
             logs: &self.logs,
         })

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 use std::thread;
+use std::time::Duration;
 
 use super::events::Message;
 
@@ -15,6 +16,19 @@ pub(super) enum Channel {
     Stdout,
     Stderr,
 }
+
+impl Channel {
+    /// As people call it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "standard output",
+            Self::Stderr => "standard error",
+        }
+    }
+}
+
+/// Between two tries to write to what another process has set not to wait.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// Passes what the host reads on to the guest, in frames: a length (u32, little-endian) and as
 /// many bytes; the length 0 is the end of file. The thread ends with the process when the host's
@@ -59,17 +73,17 @@ pub(super) fn pump_output(
                 Err(_) => break,
             };
             let written = if wanted {
-                to.write_all(&chunk[..length]).and_then(|()| to.flush())
+                write_whole(&mut *to, &chunk[..length])
             } else {
                 Ok(())
             };
             if let Err(error) = written {
                 wanted = false;
                 // A reader may go away; a file that takes no more is another matter.
-                if error.kind() != io::ErrorKind::BrokenPipe {
-                    tracing::warn!(?channel, %error, "the job's output is lost from here on");
-                }
-                let _ = tell.send(Message::NobodyReads(channel));
+                let _ = tell.send(match error.kind() {
+                    io::ErrorKind::BrokenPipe => Message::NobodyReads(channel),
+                    _ => Message::Unwritten(channel, error),
+                });
             }
             listen(&chunk[..length]);
             if tell.send(Message::Arrived(channel, length as u64)).is_err() {
@@ -79,4 +93,76 @@ pub(super) fn pump_output(
         let _ = tell.send(Message::StreamEnded);
     });
     true
+}
+
+/// Writes all of `bytes`, also where the other programs that have `to` open do not want to wait for it.
+fn write_whole(to: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(GLANCE),
+            Err(error) => return Err(error),
+        }
+    }
+    to.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// What is told of a guest that writes `bytes`, until its stream has ended.
+    fn pumped(to: Box<dyn Write + Send>, bytes: &[u8]) -> Vec<Message> {
+        let (guest, host) = UnixStream::pair().unwrap();
+        let (tell, told): (_, Receiver<Message>) = channel();
+        assert!(pump_output(Channel::Stderr, &host, to, tell, |_| {}));
+        let mut guest = guest;
+        guest.write_all(bytes).unwrap();
+        drop(guest);
+        told.iter().collect()
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_told_and_a_reader_who_left_is_another_matter() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let told = pumped(Box::new(full), b"line\n");
+        let [
+            Message::Unwritten(Channel::Stderr, error),
+            Message::Arrived(_, 5),
+            Message::StreamEnded,
+        ] = &told[..]
+        else {
+            panic!("{told:?}");
+        };
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let (here, gone) = UnixStream::pair().unwrap();
+        drop(gone);
+        let told = pumped(Box::new(here), b"line\n");
+        assert!(matches!(told[0], Message::NobodyReads(Channel::Stderr)), "{told:?}");
+    }
+
+    #[test]
+    fn a_pipe_that_others_do_not_wait_for_takes_all() {
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let reading = thread::spawn(move || {
+            // Until the pipe is full.
+            thread::sleep(Duration::from_millis(100));
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        let told = pumped(Box::new(writer), &vec![b'x'; 4 << 20]);
+        assert!(matches!(told.last(), Some(Message::StreamEnded)), "{told:?}");
+        assert!(
+            !told.iter().any(|message| matches!(message, Message::Unwritten(..))),
+            "{told:?}"
+        );
+        assert_eq!(reading.join().unwrap(), 4 << 20);
+    }
 }

@@ -11,6 +11,7 @@ use super::error::LaunchError;
 use super::logs::{LINES_SHOWN, Logs, last_lines, words};
 use super::request::Limits;
 use super::session::{End, Outcome, StopReason};
+use super::streams::Channel;
 use crate::guest::control::Step;
 use crate::guest::result_disk::{Ending, ResultHeader};
 use crate::remedy::Lack;
@@ -26,6 +27,7 @@ pub(super) struct Evidence<'a> {
     pub(super) interpreter: Option<String>,
     pub(super) lacks: Vec<Lack>,
     pub(super) arrived: [u64; 2],
+    pub(super) unwritten: Option<&'a (Channel, io::Error)>,
     pub(super) limits: Limits,
     pub(super) logs: &'a Logs,
 }
@@ -43,8 +45,17 @@ fn ran(evidence: &Evidence<'_>, result: ResultHeader) -> Result<Outcome, LaunchE
     if evidence.stopped == Some(StopReason::TimeLimit) {
         return Err(LaunchError::TimeLimit(evidence.limits.job.unwrap_or_default()));
     }
+    if let Some((channel, error)) = evidence.unwritten {
+        return Err(LaunchError::UnwrittenOutput {
+            stream: channel.name(),
+            source: error
+                .raw_os_error()
+                .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
+        });
+    }
     let written = [result.stdout_bytes, result.stderr_bytes];
-    for (stream, (written, arrived)) in ["standard output", "standard error"]
+    for (stream, (written, arrived)) in [Channel::Stdout, Channel::Stderr]
+        .map(Channel::name)
         .into_iter()
         .zip(written.into_iter().zip(evidence.arrived))
     {

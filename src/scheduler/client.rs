@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::SchedulerError;
-use super::interface::{Call, JobId, Scheduler};
+use super::interface::{Again, Call, JobId, Scheduler};
 use super::kind::Kind;
 use super::state::Entry;
 use crate::exec::{Completed, ExecError, Invocation, Runner};
@@ -75,13 +75,17 @@ impl<'a> Client<'a> {
             })
     }
 
-    /// The user's jobs, by one command.
+    /// The user's jobs, by one command; by a second where that does not know the words of the first.
     pub fn states(&self, uid: u32, user: &str) -> Result<Vec<Entry>, SchedulerError> {
-        let invocation = self.with_environment(self.scheduler.query(uid, user));
-        let answer = self
-            .runner
-            .run(&invocation)
-            .map_err(|error| self.failed("list the jobs", error))?;
+        let mut invocation = self.with_environment(self.scheduler.query(uid, user));
+        let mut answer = self.list(&invocation);
+        if let (Err(ExecError::Failed { stderr, .. }), Some(older)) = (&answer, self.scheduler.query_in_older_words())
+            && !self.scheduler.is_down(stderr)
+        {
+            invocation = self.with_environment(older);
+            answer = self.list(&invocation);
+        }
+        let answer = answer.map_err(|error| self.failed("list the jobs", error))?;
         self.scheduler
             .read_states(&answer.text())
             .map_err(|why| SchedulerError::Answer {
@@ -89,6 +93,40 @@ impl<'a> Client<'a> {
                 command: invocation.program().to_string_lossy().into_owned(),
                 why,
             })
+    }
+
+    /// Runs a command that lists jobs, of which there may be none.
+    fn list(&self, invocation: &Invocation) -> Result<Completed, ExecError> {
+        match self.runner.run(invocation) {
+            Err(ExecError::Failed { status, .. })
+                if status.code().is_some_and(|code| self.scheduler.is_nothing(code)) =>
+            {
+                Ok(Completed::default())
+            }
+            answer => answer,
+        }
+    }
+
+    /// The command by which a task that is to be tried again is kept from the node that failed it, if there
+    /// is one; an error tells in words why it cannot be done.
+    pub fn avoid(&self, again: &Again<'_>) -> Result<Option<Invocation>, String> {
+        self.scheduler.avoid(again, &mut |invocation| self.ask(&invocation))
+    }
+
+    /// Runs one of the scheduler's commands and returns what it printed, or its complaint.
+    pub fn ask(&self, invocation: &Invocation) -> Result<String, String> {
+        let run = |invocation: &Invocation| self.runner.run(&self.with_environment(invocation.clone()));
+        let mut answer = run(invocation);
+        // Grid Engine tells its jobs where its commands are, and does not put them on PATH.
+        let folder = self.environment.iter().find(|(name, _)| name == "SGE_BINARY_PATH");
+        if let (Err(ExecError::NotFound { .. }), Some((_, folder))) = (&answer, folder) {
+            let path = Path::new(folder).join(invocation.program());
+            answer = run(&Invocation::new(path).args(invocation.arguments()));
+        }
+        answer.map(|answer| answer.text()).map_err(|error| match error {
+            ExecError::Failed { stderr, .. } => one_line(&stderr),
+            error => one_line(&error.to_string()),
+        })
     }
 
     /// Deletes a job or one task of it.
@@ -131,9 +169,12 @@ impl<'a> Client<'a> {
 /// What a command said, on one line.
 fn all_words(answer: &Completed) -> String {
     let stderr = String::from_utf8_lossy(&answer.stderr);
-    let text = [answer.text().as_str(), &stderr].join(" ");
-    let text: Vec<&str> = text.split_whitespace().collect();
-    text.join(" ").chars().take(500).collect()
+    one_line(&[answer.text().as_str(), &stderr].join(" "))
+}
+
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(500).collect()
 }
 
 #[cfg(test)]

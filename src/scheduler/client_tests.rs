@@ -154,3 +154,47 @@ fn a_task_is_deleted_by_each_scheduler_s_own_command() {
         );
     }
 }
+
+#[test]
+fn the_pbs_commands_of_slurm_are_asked_in_their_own_words() {
+    let failed = |status: i32, stderr: &str| {
+        Err(ExecError::Failed {
+            command: "qstat".to_owned(),
+            status: ExitStatus::from_raw(status << 8),
+            stderr: stderr.to_owned(),
+        })
+    };
+    let unknown = "Unknown option: t\nUsage:";
+    let states = |answers: Vec<Result<Completed, ExecError>>| {
+        let runner = Scripted::answering(answers);
+        let states = Client::new(Kind::Pbs, &runner, &[("TZ".into(), "UTC".into())]).states(1, "u");
+        (states.map(|states| states.len()), runner.seen())
+    };
+    let (listed, seen) = states(vec![
+        failed(2, unknown),
+        Scripted::says("Job Id:\t7\n\tjob_state = R\n"),
+    ]);
+    assert_eq!(listed.unwrap(), 1);
+    assert_eq!(seen, ["TZ=UTC qstat -t -f", "TZ=UTC qstat -f"]);
+    assert_eq!(states(vec![failed(2, unknown), failed(153, "")]).0.unwrap(), 0);
+    // A server that is down is not asked twice.
+    let (listed, seen) = states(vec![failed(111, "Connection refused")]);
+    assert_eq!(listed.unwrap_err().code(), "HV5002");
+    assert_eq!(seen.len(), 1);
+}
+
+#[test]
+fn commands_that_are_not_on_path_are_found_where_the_slot_has_them() {
+    let missing = Err(ExecError::NotFound {
+        program: "qalter".to_owned(),
+    });
+    let runner = Scripted::answering([missing, Scripted::says("modified\n")]);
+    let variables = [
+        ("SGE_BINARY_PATH".into(), "/sge/bin".into()),
+        ("TZ".into(), "UTC".into()),
+    ];
+    let client = Client::new(Kind::GridEngine, &runner, &variables);
+    let said = client.ask(&Invocation::new("qalter").arg("7"));
+    assert_eq!(said.as_deref(), Ok("modified\n"));
+    assert!(runner.seen()[1].ends_with("/sge/bin/qalter 7"), "{:?}", runner.seen());
+}

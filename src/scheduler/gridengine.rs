@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use roxmltree::{Document, Node};
 
-use super::interface::{Call, JobId, Meaning, Retry, Scheduler, Signs};
+use super::avoid::{self, Ask};
+use super::interface::{Again, Call, JobId, Meaning, Retry, Scheduler, Signs};
 use super::kind::Kind;
 use super::options::{Concern, Given, Style, read, seconds_of_clock};
 use super::slot::SlotNames;
@@ -94,6 +95,8 @@ impl Scheduler for GridEngine {
             slots: &["NSLOTS"],
             scratch: &["TMPDIR"],
             restarts: &["RESTARTED"],
+            node: &["HOSTNAME"],
+            own: &[],
             passed: &[
                 "SGE_",
                 "JOB_ID=",
@@ -126,6 +129,10 @@ impl Scheduler for GridEngine {
 
     fn retry(&self) -> Retry {
         Retry::Exit(RESCHEDULE)
+    }
+
+    fn avoid(&self, again: &Again<'_>, ask: &mut Ask<'_>) -> Result<Option<Invocation>, String> {
+        avoid::grid_engine(again, ask).map(Some)
     }
 
     fn is_down(&self, words: &str) -> bool {

@@ -138,6 +138,8 @@ impl Scheduler for HtCondor {
             slots: &["OMP_NUM_THREADS"],
             scratch: &["_CONDOR_SCRATCH_DIR"],
             restarts: &[],
+            node: &[],
+            own: &[],
             passed: &["_CONDOR_SLOT=", "HPCVM_CONDOR_", "BATCH_SYSTEM="],
         }
     }

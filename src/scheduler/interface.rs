@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::avoid::Ask;
 use super::kind::Kind;
 use super::options::Given;
 use super::slot::SlotNames;
@@ -67,6 +68,23 @@ pub trait Scheduler: fmt::Debug + Send + Sync {
 
     /// How a slot asks to be tried again on another node.
     fn retry(&self) -> Retry;
+
+    /// The command by which a task that is to be tried again is kept from the node that failed it: for
+    /// [`Retry::Command`] after that, else before. `None` where there is no such command, or none is needed;
+    /// an error tells in words why it cannot be done this time.
+    fn avoid(&self, _again: &Again<'_>, _ask: &mut Ask<'_>) -> Result<Option<Invocation>, String> {
+        Ok(None)
+    }
+
+    /// Asks what [`query`](Self::query) asks in older words, for commands that do not know the newer ones.
+    fn query_in_older_words(&self) -> Option<Invocation> {
+        None
+    }
+
+    /// Whether its command for lists ends with this status when there is nothing to list.
+    fn is_nothing(&self, _status: i32) -> bool {
+        false
+    }
 
     /// Whether these words of a failed command mean that the scheduler itself did not answer.
     fn is_down(&self, words: &str) -> bool;
@@ -181,6 +199,26 @@ pub enum Retry {
     Asked,
     /// It cannot.
     Never,
+}
+
+/// A task that is to be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again<'a> {
+    /// The job's number.
+    pub job: &'a str,
+    /// The task's; `None` for a job that is no array.
+    pub task: Option<u32>,
+    /// The node that failed it, as the scheduler calls it.
+    pub node: &'a str,
+}
+
+impl Again<'_> {
+    /// The task as its scheduler names it, with `joint` between job and task.
+    #[must_use]
+    pub fn name(&self, joint: char) -> String {
+        self.task
+            .map_or_else(|| self.job.to_owned(), |task| format!("{}{joint}{task}", self.job))
+    }
 }
 
 #[cfg(test)]

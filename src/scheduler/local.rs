@@ -94,6 +94,8 @@ impl Scheduler for Local {
             slots: &["HPCVM_LOCAL_SLOTS"],
             scratch: &["TMPDIR"],
             restarts: &[],
+            node: &[],
+            own: &[],
             passed: &["HPCVM_LOCAL_"],
         }
     }

@@ -101,6 +101,8 @@ impl Scheduler for Lsf {
             slots: &["LSB_DJOB_NUMPROC"],
             scratch: &["TMPDIR"],
             restarts: &[],
+            node: &[],
+            own: &[],
             passed: &["LSB_JOB", "LSB_QUEUE=", "LSB_HOSTS=", "LSB_DJOB_NUMPROC="],
         }
     }

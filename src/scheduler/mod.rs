@@ -4,6 +4,7 @@
 //! [`Client`] gives its command lines to an [`exec::Runner`](crate::exec::Runner). What a job
 //! runs is never in the wrapper but in its [`JobFile`], which the wrapper's last line names.
 
+mod avoid;
 mod check;
 mod client;
 mod detect;
@@ -29,11 +30,12 @@ mod tasks;
 mod words;
 mod wrapper;
 
+pub use avoid::Ask;
 pub use check::{Plausibility, PlausibilityError};
 pub use client::Client;
 pub use detect::{Found, choose, detect};
 pub use error::SchedulerError;
-pub use interface::{Call, JobId, Meaning, NODE_FAILED, Retry, Scheduler, Signs};
+pub use interface::{Again, Call, JobId, Meaning, NODE_FAILED, Retry, Scheduler, Signs};
 pub use job_file::{ImageReference, JobFile, JobFileError, Stage};
 pub use job_text::JobText;
 pub use job_vm::{AcceleratorKind, HypervisorKind, VmSpec, Warmth};

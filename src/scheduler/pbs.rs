@@ -66,6 +66,16 @@ impl Scheduler for Pbs {
         Invocation::new("qstat").args(["-t", "-f"])
     }
 
+    fn query_in_older_words(&self) -> Option<Invocation> {
+        // The commands that Slurm brings do not know -t.
+        Some(Invocation::new("qstat").arg("-f"))
+    }
+
+    fn is_nothing(&self, status: i32) -> bool {
+        // The last byte of PBSE_UNKJOBID, 15001 (pbs_error.h of Torque).
+        status == 153
+    }
+
     fn read_states(&self, answer: &str) -> Result<Vec<Entry>, String> {
         let mut entries: Vec<Entry> = Vec::new();
         for line in answer.lines() {
@@ -92,12 +102,16 @@ impl Scheduler for Pbs {
 
     fn slot(&self) -> SlotNames {
         SlotNames {
-            job: &["PBS_JOBID"],
+            // Slurm's commands for users of PBS give each task a number of its own there.
+            job: &["SLURM_ARRAY_JOB_ID", "PBS_JOBID"],
             task: &["PBS_ARRAYID", "PBS_ARRAY_INDEX", "SLURM_ARRAY_TASK_ID"],
             task_is_index: false,
             slots: &["PBS_NP", "PBS_NUM_PPN"],
             scratch: &["TMPDIR"],
             restarts: &[],
+            node: &[],
+            // Slurm's commands for users of PBS number tasks as jobs.
+            own: &["SLURM_JOB_ID"],
             passed: &["PBS_"],
         }
     }

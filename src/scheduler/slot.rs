@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use super::interface::JobId;
 use super::tasks::Tasks;
 
 /// The names of the variables in which a scheduler tells a slot what it is; the first that is set counts.
@@ -20,6 +21,10 @@ pub struct SlotNames {
     pub scratch: &'static [&'static str],
     /// How often the job was started before.
     pub restarts: &'static [&'static str],
+    /// The node's name.
+    pub node: &'static [&'static str],
+    /// The job number that the task has for itself, where its scheduler lists tasks by such numbers.
+    pub own: &'static [&'static str],
     /// What the names begin with of variables that the guest's job may want; a name that ends
     /// in `=` stands for itself alone.
     pub passed: &'static [&'static str],
@@ -38,6 +43,10 @@ pub struct Slot {
     pub scratch: Option<PathBuf>,
     /// How often the job was started before.
     pub restarts: u32,
+    /// The node, as the scheduler calls it, where it tells.
+    pub node: Option<String>,
+    /// The task's own job number, where it is not listed as one of the job's tasks.
+    pub own: Option<JobId>,
     /// Variables for the guest's job.
     pub passed: Vec<(OsString, OsString)>,
 }
@@ -67,6 +76,8 @@ impl Slot {
             slots: number(names.slots).filter(|&slots| slots > 0),
             scratch: get(names.scratch).map(PathBuf::from),
             restarts: number(names.restarts).unwrap_or(0),
+            node: get(names.node).map(str::to_owned),
+            own: get(names.own).filter(|_| task.is_some()).and_then(JobId::new),
             passed: passed(names.passed, variables),
         }
     }

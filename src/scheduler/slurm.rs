@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::interface::{Call, JobId, Meaning, Retry, Scheduler, Signs};
+use super::avoid::{self, Ask};
+use super::interface::{Again, Call, JobId, Meaning, Retry, Scheduler, Signs};
 use super::kind::Kind;
 use super::options::{Concern, Given, Style, read};
 use super::slot::SlotNames;
@@ -93,6 +94,8 @@ impl Scheduler for Slurm {
             slots: &["SLURM_CPUS_ON_NODE"],
             scratch: &["TMPDIR"],
             restarts: &["SLURM_RESTART_COUNT"],
+            node: &["SLURMD_NODENAME"],
+            own: &[],
             passed: &["SLURM_", "SLURMD_NODENAME="],
         }
     }
@@ -110,6 +113,10 @@ impl Scheduler for Slurm {
 
     fn retry(&self) -> Retry {
         Retry::Command(&["scontrol", "requeue"])
+    }
+
+    fn avoid(&self, again: &Again<'_>, ask: &mut Ask<'_>) -> Result<Option<Invocation>, String> {
+        avoid::slurm(again, ask).map(Some)
     }
 
     fn is_down(&self, words: &str) -> bool {

@@ -102,6 +102,8 @@ fn htcondor() {
     # Only a failure of the node is worth another one.
     max_retries = 2
     retry_until = ExitCode =!= 122
+    # The one that failed the job last may have it again when no other has taken it in two minutes.
+    requirements = TARGET.Machine =!= split(MY.LastRemoteHost, "@")[1] || time() - MY.EnteredCurrentStatus > 120
     max_materialize = 3
     queue 4
     "#);

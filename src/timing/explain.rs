@@ -147,7 +147,12 @@ fn sentence(moment: &Moment) -> String {
         }
         EventKind::Retried => {
             let reason = word(detail, "reason").unwrap_or("no reason was told");
-            format!("the scheduler was asked to try again elsewhere: {reason}")
+            let asked = format!("the scheduler was asked to try again elsewhere: {reason}");
+            match (word(detail, "avoids"), word(detail, "not-avoided")) {
+                (Some(node), _) => format!("{asked}; it is to leave out {node}"),
+                (None, Some(why)) => format!("{asked}; it may choose the same node again: {why}"),
+                (None, None) => asked,
+            }
         }
         EventKind::SlotEnded => match number(detail, "status") {
             Some(status) => format!("the wrapper ended with status {status}"),

@@ -132,6 +132,15 @@ fn cache(site: &Site) {
     site.wait_for_state("slurm", &job, "1 with 122");
     let said = site.file(&format!("full.e{job}"));
     assert!(said.contains("error[HV4503]"), "{said}");
+    // Where output goes, there is no room either: the job's own status counts for nothing then.
+    let options = ["--native", "-o /dev/full", "--retries", "0", "--name", "unwritten"];
+    let job = site.submit("gridengine", &options, "echo lost");
+    site.wait_for_state("gridengine", &job, "1 with 122");
+    let said = site.file(&format!("unwritten.e{job}"));
+    assert!(
+        said.contains("error[HV4303]") && said.contains("No space left"),
+        "{said}"
+    );
     let left = site.cluster.shell(ROOT, "node1", "find /var/tmp/small -size +64k");
     assert_eq!(left, "", "nothing half-copied stays");
 

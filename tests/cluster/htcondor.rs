@@ -97,7 +97,15 @@ fn vms_run_and_end_under_htcondor() {
     let trap = "trap 'echo told; exit 7' TERM; echo up; while :; do sleep 0.1; done";
     let told = submit(&["--name", "told"], trap);
     // No node has this folder: each fails the job, which goes to another and then ends.
-    let options = ["--stage", "always", "--node-cache", "/no/such/disk", "--retries", "1"];
+    let options = [
+        "--timing-log",
+        "--stage",
+        "always",
+        "--node-cache",
+        "/no/such/disk",
+        "--retries",
+        "1",
+    ];
     let fails = submit(&[&options[..], &["--name", "fails"]].concat(), "true");
 
     wait_until("the job runs", || site.file(&format!("told.o{told}")) == "up\n");
@@ -116,6 +124,12 @@ fn vms_run_and_end_under_htcondor() {
     wait_until("both tries are on record", || {
         site.cluster.shell(USER_A, HEAD, &starts) == "122 2\n"
     });
+    let explained = site.said(&["explain", &site.key("htcondor")]);
+    let tries = [("node1", "node2"), ("node2", "node1")].map(|(first, second)| {
+        explained.contains(&format!("the job, on {first}"))
+            && explained.contains(&format!("the job, attempt 2, on {second}"))
+    });
+    assert!(tries[0] || tries[1], "{explained}");
     site.wait_for_state("htcondor", &held, "1 held");
     site.cluster.shell(USER_A, HEAD, &format!("condor_release {held}"));
     site.wait_for_state("htcondor", &held, "1 done");

@@ -141,6 +141,7 @@ fn the_pbs_dialect_is_taken_by_slurm_s_commands() {
     let job = site.submit("pbs", &["--name", "told"], trap);
     // These commands heed no `#PBS -o`, and put all tasks of an array into one file.
     wait_until("the job runs", || site.file(&format!("wrapper.o{job}")) == "up\n");
+    site.wait_for_state("pbs", &job, "1 running");
     site.said(&["kill", "--scheduler", "pbs", &job]);
     site.wait_for_state("pbs", &job, "1 with 7");
     assert_eq!(site.file(&format!("wrapper.o{job}")), "up\ntold\n");
@@ -149,5 +150,34 @@ fn the_pbs_dialect_is_taken_by_slurm_s_commands() {
     let mut lines: Vec<&str> = said.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["task 1", "task 2"]);
+
+    // Two nodes of two slots: one of five tasks waits. Those that run are jobs of other numbers to these commands.
+    let name = ["--name", "five", "-t", "1-5", "--timing-log"];
+    let five = site.submit("pbs", &name, "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done");
+    site.wait_for_state("pbs", &five, "4 running, 1 waiting");
+    let output = format!("wrapper.o{five}");
+    wait_until("four jobs run", || site.file(&output).matches("up").count() == 4);
+    let all = site.said(&["ps", "--scheduler", "pbs"]);
+    assert!(all.contains("2 done") && all.contains("1 failed"), "{all}");
+    // Their `qdel` cannot delete one task: nothing may be deleted then.
+    let refused = site.hpcvm(&["kill", "--scheduler", "pbs", &format!("{five}.2")]);
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("error[HV5003]") && said.contains("Unknown option: t"),
+        "{said}"
+    );
+    site.wait_for_state("pbs", &five, "4 running, 1 waiting");
+    site.said(&["kill", "--scheduler", "pbs", &five]);
+    // The one that waited never began.
+    site.wait_for_state("pbs", &five, "1 deleted, 4 failed");
+    let explained = site.said(&["explain", &five]);
+    for words in [
+        "task 2, on node",
+        "SIGTERM came",
+        "exited with status 7",
+        "task 4, on node",
+    ] {
+        assert!(explained.contains(words), "{words}: {explained}");
+    }
     site.wait_until_clean(2);
 }
