@@ -316,6 +316,25 @@ fn launches_at_once_are_warm_or_cold_and_all_succeed() {
         assert_eq!(end_of(child, Vec::new()).success(), format!("{number}\n"));
     }
     assert_eq!(node.templates().len(), 1);
+
+    // While as many boot as there are processors, the next one waits for its turn.
+    let boots = fs::read_dir(&cache)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path()
+        .join("boots");
+    let processors = thread::available_parallelism().unwrap().get();
+    let token = |number| File::create(boots.join(format!("token-{number}"))).unwrap();
+    let held: Vec<File> = (0..processors).map(token).collect();
+    held.iter().for_each(|token| token.lock().unwrap());
+    let mut command = node.place.run_command(MINIMAL, &options, "echo late");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    assert!(node.place.hypervisors().is_empty());
+    drop(held);
+    assert_eq!(end_of(child, Vec::new()).success(), "late\n");
     node.place.nothing_left();
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::harness::{NOBODY, Place, Told, root_or_skip};
 use super::images::{MINIMAL, minimal};
@@ -76,12 +76,7 @@ fn ground() -> Ground {
         "{}",
         told.err()
     );
-    std::os::unix::fs::chown(parent(&site), Some(0), Some(0)).unwrap();
     Ground { place, site }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap()
 }
 
 #[test]

@@ -241,7 +241,13 @@ fn wait_until_ready(request: &LaunchRequest, messages: &Receiver<Message>, relay
         match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Message::Reported(Report::Waiting { .. })) => {
                 if let Some(problem) = problem {
-                    tracing::warn!(problem, "the template lacks what the recipe wants in it");
+                    let by_folder = request.libraries.as_ref().is_some_and(|found| found.export.is_none());
+                    let hint = if by_folder {
+                        "; what is linked by folder comes after the restore: export the generation (hpcvm libs export)"
+                    } else {
+                        ""
+                    };
+                    tracing::warn!("the template lacks what the recipe wants in it: {problem}{hint}");
                 }
                 return Ok(());
             }
