@@ -328,7 +328,9 @@ fn launches_at_once_are_warm_or_cold_and_all_succeed() {
     let processors = thread::available_parallelism().unwrap().get();
     let token = |number| File::create(boots.join(format!("token-{number}"))).unwrap();
     let held: Vec<File> = (0..processors).map(token).collect();
-    held.iter().for_each(|token| token.lock().unwrap());
+    for token in &held {
+        token.lock().unwrap();
+    }
     let mut command = node.place.run_command(MINIMAL, &options, "echo late");
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     thread::sleep(Duration::from_secs(2));
