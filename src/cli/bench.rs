@@ -130,7 +130,8 @@ fn run_warm_starts(
     let mut request = run_request::plain(context, BootImage::from(image), defaults, cold.accelerator, command);
     request.shares.push(run_request::same_path(cold.folder));
     request.job.folder = Some(cold.folder.to_owned());
-    let warm = run_warm::start(context, image, &run_warm::PlaceArgs::below(&node), true)?;
+    let templates = run_warm::templates(context, &run_warm::PlaceArgs::below(&node))?;
+    let warm = run_warm::start(image, templates);
     request.warm = Some(warm.clone());
     let options = ["--start", "warm", "--node-cache"].map(OsString::from);
     let starts = WarmStarts {

@@ -261,6 +261,9 @@ impl Bench<'_> {
                 "bench",
                 "--retries",
                 "0",
+                // Each launch is to cost what the first one of a user does.
+                "--start",
+                "cold",
             ])
             .arg(timing_log)
             .args(["-t", &format!("1-{tasks}"), "--vms-per-slot", &vms.to_string()])

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::places::absolute;
 use super::run::{JobOptions, duration};
+use super::run_warm::SiteArgs;
 use super::scheduler_option::SchedulerArgs;
 use super::{CliError, Context, accelerator, run_libraries, run_request, run_scan};
 use crate::diagnostic::{Blame, Problem};
@@ -83,6 +84,8 @@ pub struct JobArgs {
     #[arg(long, value_name = "DIR")]
     job_folder: Option<PathBuf>,
     #[command(flatten)]
+    site: SiteArgs,
+    #[command(flatten)]
     options: JobOptions,
 }
 
@@ -151,6 +154,7 @@ pub(super) struct JobPlan {
     node_scratch: PathBuf,
     node_cache_limit: Option<Bytes>,
     warmth: Warmth,
+    site_templates: Option<PathBuf>,
     slot_status: SlotStatus,
     folder: PathBuf,
 }
@@ -234,7 +238,8 @@ pub(super) fn plan(context: &Context, args: &JobArgs, hold: bool) -> Result<JobP
         stage: args.stage,
         node_scratch: absolute(args.node_cache.clone()),
         node_cache_limit: args.node_cache_limit,
-        warmth: args.options.start.unwrap_or_default(),
+        warmth: args.options.start,
+        site_templates: args.site.site_templates.clone().map(absolute),
         slot_status: if args.any_success {
             SlotStatus::AnySuccess
         } else {
@@ -392,6 +397,7 @@ impl JobPlan {
             stage: self.stage,
             node_scratch: JobText::from(&self.node_scratch),
             node_cache_limit: self.node_cache_limit,
+            site_templates: self.site_templates.as_ref().map(JobText::from),
             slot_status: self.slot_status,
             timing: self.timing.clone(),
             vm: VmSpec {

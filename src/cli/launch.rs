@@ -22,7 +22,7 @@ use crate::image::StoredImage;
 use crate::launch::slot::{self, Admission, SlotVm, VmEnd};
 use crate::launch::stage::{NodeCache, Staged, find_cache, is_remote};
 use crate::launch::{self, BootImage, By, Interrupt, LaunchRequest, Libraries, Places, Streams};
-use crate::scheduler::{JobFile, JobFolder, Slot, Stage, TaskStatus};
+use crate::scheduler::{JobFile, JobFolder, JobText, Slot, Stage, TaskStatus};
 use crate::timing::Phase;
 use crate::timing::event::EventKind;
 
@@ -173,7 +173,9 @@ impl Launcher<'_> {
         hypervisor::apply(hypervisor, &mut request);
         let place = run_warm::PlaceArgs::below(&self.job.node_scratch.path());
         let warmth = hypervisor::warmth(hypervisor, self.job.vm.warmth);
-        run_warm::attach(self.context, image, warmth, &place, &mut request)?;
+        let site = self.job.site_templates.as_ref().map(JobText::path);
+        let named = site.or_else(|| Some(self.context.environment.get("HPCVM_SITE_TEMPLATES")?.into()));
+        run_warm::attach(self.context, image, warmth, &place, named.as_deref(), &mut request)?;
         (0..self.job.vms_per_slot)
             .map(|index| {
                 let mut timeline = self.log.timeline(begun, index);

@@ -14,7 +14,8 @@ use super::run_request::{self, Boot, NetworkKind};
 use super::{CliError, Context, Exit, accelerator, hypervisor, run_advice, run_libraries, run_scan, run_warm};
 use crate::diagnostic::Problem;
 use crate::guest::result_disk::Ending;
-use crate::launch::{self, BootImage, Interrupt, LaunchError, Outcome, Streams};
+use crate::launch::slot::{self, SlotVm};
+use crate::launch::{self, BootImage, Interrupt, LaunchError, LaunchRequest, Outcome, Streams};
 use crate::remedy::Remedy;
 use crate::scheduler::Warmth;
 use crate::timing::{Phase, Timeline};
@@ -38,6 +39,8 @@ pub struct Args {
     pub(super) options: JobOptions,
     #[command(flatten)]
     pub(super) templates: run_warm::PlaceArgs,
+    #[command(flatten)]
+    pub(super) site: run_warm::SiteArgs,
     /// Print the hypervisor's command line and start nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -97,9 +100,9 @@ pub(super) struct JobOptions {
     #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
     pub(super) boot: Boot,
     /// Start from nothing (cold), from a template that the first launch makes (warm), or auto: from a template where a
-    /// node cache is named, which the second launch of a kind makes [default: auto, of submitted jobs cold]
-    #[arg(long, value_name = "HOW", hide_possible_values = true)]
-    pub(super) start: Option<Warmth>,
+    /// node cache is named, which the second launch of a kind makes
+    #[arg(long, value_name = "HOW", default_value = "auto", hide_possible_values = true)]
+    pub(super) start: Warmth,
     /// What runs the machine: qemu, virtualbox, or auto (QEMU with KVM, else the other with its driver, else QEMU)
     #[arg(long, value_name = "NAME", default_value = "auto", hide_possible_values = true)]
     pub(super) hypervisor: hypervisor::Wanted,
@@ -149,8 +152,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     )?;
     run_libraries::attach(context, &image, &args.options.libraries, &mut request)?;
     hypervisor::apply(hypervisor, &mut request);
-    let warmth = hypervisor::warmth(hypervisor, args.options.start.unwrap_or(Warmth::Auto));
-    run_warm::attach(context, &image, warmth, &args.templates, &mut request)?;
+    let warmth = hypervisor::warmth(hypervisor, args.options.start);
+    let site = args.site.site_templates.as_deref();
+    run_warm::attach(context, &image, warmth, &args.templates, site, &mut request)?;
     if args.dry_run {
         context.ui.print(format!("{}\n", launch::dry_run(&request)?))?;
         return Ok(Exit::Done);
@@ -163,7 +167,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         tracing::info!(folders = reaped, "removed what killed launches had left");
     }
     timeline.mark(Phase::Checked);
-    let result = launch::launch(&context.host, &request, streams(), interrupts, &mut timeline);
+    let (result, timeline) = launch_in_turn(context, &args.templates, &request, interrupts, timeline);
     let remedies = run_advice::of(context, &image, &request, &result);
     if args.timing {
         context.ui.complain(&timeline.table());
@@ -174,6 +178,31 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let end = end(context, result);
     run_advice::tell(context, &remedies);
     Ok(end)
+}
+
+/// Launches it as a slot's only VM: it boots in turn with all others that this user starts on this machine.
+fn launch_in_turn(
+    context: &Context,
+    place: &run_warm::PlaceArgs,
+    request: &LaunchRequest,
+    interrupts: Receiver<Interrupt>,
+    timeline: Timeline,
+) -> (Result<Outcome, LaunchError>, Timeline) {
+    let begun = timeline.start();
+    let vm = SlotVm {
+        request: request.clone(),
+        streams: streams(),
+        timeline,
+    };
+    let admission = run_warm::admission(context, place);
+    let ends = slot::run(&context.host, vec![vm], admission.as_ref(), interrupts, &|_, _| ());
+    match ends.map(|mut ends| ends.pop()) {
+        Ok(end) => {
+            let end = end.expect("the slot had one VM");
+            (end.result, end.timeline)
+        }
+        Err(error) => (Err(error), Timeline::since(begun)),
+    }
 }
 
 /// The exit status of a launch; errors of the launch itself are told.

@@ -21,6 +21,12 @@ pub(super) struct Site {
     /// The folder of the shared library repository.
     #[serde(default)]
     pub(super) libraries: Option<PathBuf>,
+    /// The folder of templates for warm starts that the site has made.
+    #[serde(default)]
+    pub(super) templates: Option<PathBuf>,
+    /// The number of the user to whom those belong, if not root.
+    #[serde(default)]
+    pub(super) templates_owner: Option<u32>,
 }
 
 /// A site file cannot be used.
@@ -41,7 +47,11 @@ impl Problem for SiteError {
     }
 
     fn help(&self) -> Option<String> {
-        Some("it may have the key `libraries`, the absolute path of the shared library repository".to_owned())
+        Some(
+            "it may have the keys `libraries`, the absolute path of the shared library repository, `templates`, that of the \
+             site's templates for warm starts, and `templates-owner`, the number of the user to whom those belong"
+                .to_owned(),
+        )
     }
 }
 
@@ -55,10 +65,20 @@ impl Site {
             Some(folder) => Self::of_file(&folder.join("hpcvm/site.yaml"))?,
             None => Self::default(),
         };
-        match user.libraries {
-            Some(_) => Ok(user),
-            None => Self::of_file(Path::new(SITE_FILE)),
-        }
+        let machine = match (&user.libraries, &user.templates) {
+            (Some(_), Some(_)) => return Ok(user),
+            _ => Self::of_file(Path::new(SITE_FILE))?,
+        };
+        // Whom a file trusts with templates has to do with those that it names.
+        let (templates, templates_owner) = match user.templates {
+            None => (machine.templates, user.templates_owner.or(machine.templates_owner)),
+            named => (named, user.templates_owner),
+        };
+        Ok(Self {
+            libraries: user.libraries.or(machine.libraries),
+            templates,
+            templates_owner,
+        })
     }
 
     fn of_file(path: &Path) -> Result<Self, SiteError> {
@@ -73,10 +93,12 @@ impl Site {
         }
         let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let site: Self = serde_yaml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        match &site.libraries {
-            Some(folder) if !folder.is_absolute() => Err(wrong("`libraries` must be an absolute path".to_owned())),
-            _ => Ok(site),
+        for (key, folder) in [("libraries", &site.libraries), ("templates", &site.templates)] {
+            if folder.as_ref().is_some_and(|folder| !folder.is_absolute()) {
+                return Err(wrong(format!("`{key}` must be an absolute path")));
+            }
         }
+        Ok(site)
     }
 }
 
@@ -96,8 +118,12 @@ mod tests {
         };
         let site = read("libraries: /srv/libs\n").unwrap();
         assert_eq!(site.libraries, Some("/srv/libs".into()));
+        let site = read("templates: /srv/t\ntemplates-owner: 7\n").unwrap();
+        assert_eq!((site.templates, site.templates_owner), (Some("/srv/t".into()), Some(7)));
         for (text, why) in [
             ("libraries: libs\n", "absolute"),
+            ("templates: libs\n", "`templates` must be an absolute"),
+            ("templates-owner: me\n", "templates-owner"),
             ("library: /x\n", "library"),
             ("libraries: [\n", "site.yaml"),
         ] {

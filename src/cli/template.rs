@@ -1,12 +1,13 @@
 //! `hpcvm template`: what warm starts are copied from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::places::absolute;
 use super::run_warm::{self, PlaceArgs};
 use super::{CliError, Context, Exit, accelerator, run, run_libraries, run_request};
-use crate::launch::template::{Kept, make};
+use crate::launch::template::{Kept, TemplateError, Templates, make};
 use crate::launch::{BootImage, LaunchError, Output, Share};
 use crate::units::Bytes;
 
@@ -22,7 +23,7 @@ enum What {
     /// Make the template that launches of an image with these options are copied from
     Build(Box<BuildArgs>),
     /// List this machine's templates
-    Ls(PlaceArgs),
+    Ls(LsArgs),
     /// Remove templates; launches that run from them go on
     Rm(RmArgs),
 }
@@ -56,6 +57,18 @@ struct BuildArgs {
     accel: accelerator::Wanted,
     #[command(flatten)]
     place: PlaceArgs,
+    /// Make it for all users of the site, below this folder of yours, which they read only
+    #[arg(long, value_name = "DIR")]
+    site: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct LsArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Those that the site has made below this folder
+    #[arg(long, value_name = "DIR")]
+    site: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,15 +77,18 @@ struct RmArgs {
     name: String,
     #[command(flatten)]
     place: PlaceArgs,
+    /// Of those that you have made for the site below this folder
+    #[arg(long, value_name = "DIR")]
+    site: Option<PathBuf>,
 }
 
 /// Does it.
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     match &args.what {
         What::Build(args) => build(context, args),
-        What::Ls(place) => list(context, place),
+        What::Ls(args) => list(context, args),
         What::Rm(args) => {
-            let removed = run_warm::templates(context, &args.place)?.remove_named(&args.name)?;
+            let removed = templates(context, &args.place, args.site.as_deref())?.remove_named(&args.name)?;
             for kept in removed {
                 context.ui.note(&format!("removed {}", kept.key.short()));
             }
@@ -104,15 +120,26 @@ fn build(context: &Context, args: &BuildArgs) -> Result<Exit, CliError> {
         host: context.places.scratch.join("output"),
     }));
     run_libraries::attach(context, &image, &args.libraries, &mut request)?;
-    let warm = run_warm::start(context, &image, &args.place, true)?;
+    let warm = run_warm::start(&image, templates(context, &args.place, args.site.as_deref())?);
     request.warm = Some(warm.clone());
     let made = make(&context.host, &request, &warm, interrupts).map_err(LaunchError::from)?;
     context.ui.note(if made { "made" } else { "it is there already" });
     Ok(Exit::Done)
 }
 
-fn list(context: &Context, place: &PlaceArgs) -> Result<Exit, CliError> {
-    let all = run_warm::templates(context, place)?.list();
+/// One's own templates, or those that one makes for all users of a site.
+fn templates(context: &Context, place: &PlaceArgs, site: Option<&Path>) -> Result<Templates, TemplateError> {
+    match site {
+        Some(folder) => Templates::for_site(&absolute(folder.to_owned())),
+        None => run_warm::templates(context, place),
+    }
+}
+
+fn list(context: &Context, args: &LsArgs) -> Result<Exit, CliError> {
+    let all = match &args.site {
+        Some(folder) => run_warm::site_templates(context, folder)?.map_or_else(Vec::new, |site| site.list()),
+        None => run_warm::templates(context, &args.place)?.list(),
+    };
     if context.ui.json() {
         context.ui.print_json(&serde_json::json!({"templates": all}))?;
     } else {

@@ -87,7 +87,7 @@ pub(super) fn run(
     mut request: LaunchRequest,
     count: u32,
 ) -> Result<Exit, CliError> {
-    let warm = run_warm::start(context, image, place, true)?;
+    let warm = run_warm::start(image, run_warm::templates(context, place)?);
     let preloads = !warm.preparation.python.is_empty();
     request.warm = Some(warm);
     request.network = Network::User;

@@ -6,6 +6,7 @@ pub mod machine;
 pub mod monitor;
 mod probe_rom;
 pub mod qemu;
+pub mod qemu_version;
 pub mod virtualbox;
 
 pub use choice::Hypervisor;

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use super::backend::Backend;
 use super::collect;
@@ -109,7 +110,7 @@ impl Attempts<'_> {
             self.timeline.mark(Phase::RestoreFailed);
             tracing::warn!("the machine could not be restored from its template: it is started cold");
             if let Some(warm) = &self.request.warm {
-                warm.templates.discard(&template);
+                template::discard(warm, &template);
             }
         }
         let machine = self.machine.clone();
@@ -136,10 +137,20 @@ impl Attempts<'_> {
             }
             Err(TemplateError::Machine(error)) => Err(*error),
             Err(error @ TemplateError::Impossible { .. }) if warm.insist => Err(error.into()),
+            Err(error @ TemplateError::First { key, .. }) => {
+                tracing::info!(%error, "a cold start");
+                // Later launches know from this how long they need not wait.
+                if let Some(templates) = warm.templates.clone() {
+                    let began = Instant::now();
+                    let note = move || templates.note_boot(key, began.elapsed());
+                    self.timeline.when(Phase::GuestReady, note);
+                }
+                Ok(None)
+            }
             Err(
                 error @ (TemplateError::Impossible { .. }
                 | TemplateError::Busy { .. }
-                | TemplateError::First { .. }
+                | TemplateError::NotMade { .. }
                 | TemplateError::FailedBefore { .. }
                 | TemplateError::Stopped),
             ) => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::boot_image::BootImage;
 use super::libraries::Libraries;
-use super::template::Templates;
+use super::template::{SiteTemplates, Templates};
 use crate::digest::Digest;
 use crate::guest::job_disk::Identity;
 use crate::guest::template_disk::Preparation;
@@ -70,8 +70,10 @@ impl LaunchRequest {
 /// How a launch uses templates.
 #[derive(Clone, Debug)]
 pub struct WarmStart {
-    /// Where they are.
-    pub templates: Templates,
+    /// Where the user's own are; without it, none is made.
+    pub templates: Option<Templates>,
+    /// The site's, which come first.
+    pub site: Option<SiteTemplates>,
     /// The image's digest.
     pub image: Digest,
     /// What a template does before it is saved.

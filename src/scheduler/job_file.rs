@@ -61,6 +61,9 @@ pub struct JobFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u64>")]
     pub node_cache_limit: Option<Bytes>,
+    /// The folder of templates that the site has made, where the job names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_templates: Option<JobText>,
     /// What the slot's exit status is made of.
     #[serde(default)]
     pub slot_status: SlotStatus,

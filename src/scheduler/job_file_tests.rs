@@ -24,6 +24,7 @@ pub(crate) fn job_file() -> JobFile {
         retries: 2,
         stage: Stage::Auto,
         node_scratch: JobText::from("/var/tmp"),
+        site_templates: None,
         node_cache_limit: None,
         slot_status: SlotStatus::FirstFailure,
         timing: None,

@@ -267,7 +267,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Says that a test cannot be made here; ci/test prints these lines at its end.
-fn skip(test: &str, why: &str) {
+pub(crate) fn skip(test: &str, why: &str) {
     eprintln!("skipped {test}: {why}");
     fs::create_dir_all(cache()).unwrap();
     let list = File::options().append(true).create(true).open(cache().join("skipped"));

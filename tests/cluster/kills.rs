@@ -41,7 +41,7 @@ fn deletes(site: &Site, scheduler: &str) {
         assert!(explained.contains(words), "{scheduler}: {words}\n{explained}");
     }
 
-    let job = site.submit(scheduler, &["--name", "booting"], TRAP);
+    let job = site.submit(scheduler, &["--start", "cold", "--name", "booting"], TRAP);
     wait_until("the hypervisor runs", || site.traces(1).contains("qemu-system"));
     site.said(&["kill", "--scheduler", scheduler, &job]);
     site.wait_until_clean(1);

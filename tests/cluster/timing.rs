@@ -26,7 +26,7 @@ fn every_vm_of_an_array_tells_all_its_moments() {
     };
     for scheduler in BOTH {
         let options = ["-t", "1-4", "--vms-per-slot", "2", "--timing-log", "--stage", "always"];
-        let more = ["--wait", "--name", scheduler];
+        let more = ["--start", "cold", "--wait", "--name", scheduler];
         let job = site.submit(scheduler, &[&options[..], &more].concat(), "echo here");
         let log_of_all = || site.said(&["log", &site.key(scheduler)]);
         // A slot tells of its end after its status is known.

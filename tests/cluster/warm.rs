@@ -1,6 +1,9 @@
 //! Warm starts of submitted jobs: the tasks of a node share a template, and end like others.
 
-use super::harness::{Options, Scheduler, wait_until};
+use hpcvm::exec::Host;
+use hpcvm::hypervisor::qemu_version::too_old_to_save;
+
+use super::harness::{Options, Scheduler, skip, wait_until};
 use super::site::{BOTH, Site};
 
 /// A job that says when it is told to end.
@@ -9,6 +12,13 @@ const TRAP: &str = "trap 'echo told; exit 7' TERM; echo up; while :; do sleep 0.
 #[test]
 fn tasks_of_a_node_share_a_template_and_are_killed_like_others() {
     let test = "tasks_of_a_node_share_a_template_and_are_killed_like_others";
+    let host = Host::new("/usr/bin:/bin".into(), "/".into());
+    if let Some(version) = too_old_to_save(&host, "qemu-system-i386") {
+        return skip(
+            test,
+            &format!("needs QEMU 8.2 or later to save machines, this is {version}"),
+        );
+    }
     let options = Options::new(Scheduler::Both)
         .nodes(1)
         .with("--gridengine-notify", "30")

@@ -24,3 +24,4 @@ mod warm;
 mod warm_machines;
 mod warm_node;
 mod warm_python;
+mod warm_site;

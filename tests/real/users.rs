@@ -6,12 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use super::harness::{NOBODY, Place, root_or_skip};
 use super::images::{MINIMAL, minimal, test_recipe};
 
-/// A store that the user may only read: somebody else's.
-#[test]
-fn an_unprivileged_user_runs_jobs_from_somebody_elses_store() {
-    if !root_or_skip("an_unprivileged_user_runs_jobs_from_somebody_elses_store") {
-        return;
-    }
+/// A place of the user `uid`, with root's store, which has [`MINIMAL`].
+pub(crate) fn somebody_elses_store(uid: u32) -> Place {
     let place = Place::alone();
     let shared = minimal();
     let image = super::images::folder(&shared, MINIMAL);
@@ -26,9 +22,18 @@ fn an_unprivileged_user_runs_jobs_from_somebody_elses_store() {
         place.path("store/names").join(MINIMAL),
     )
     .unwrap();
-    let place = place.owned_by(NOBODY);
+    let place = place.owned_by(uid);
     std::os::unix::fs::chown(place.path("store"), Some(0), Some(0)).unwrap();
+    place
+}
 
+/// A store that the user may only read: somebody else's.
+#[test]
+fn an_unprivileged_user_runs_jobs_from_somebody_elses_store() {
+    if !root_or_skip("an_unprivileged_user_runs_jobs_from_somebody_elses_store") {
+        return;
+    }
+    let place = somebody_elses_store(NOBODY);
     let script = "id -un; id -u; id -g; echo made > made; cat made; echo > /root/x 2>/dev/null || echo no right; head -c 9 /scratch/x; echo $HOME > /dev/stdout; : > /dev/stderr";
     let options = ["--scratch", "32M"];
     let said = place

@@ -10,15 +10,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::harness::{end_of, finish, root_or_skip, signal, wait_until};
 use super::images::{MINIMAL, minimal};
-use super::warm_node::Node;
+use super::warm_node::{Node, can_save_or_skip, rewrite, seal};
 
-fn node() -> Node {
-    Node::new(minimal(), MINIMAL)
+fn node(test: &str) -> Option<Node> {
+    can_save_or_skip(test).then(|| Node::new(minimal(), MINIMAL))
 }
 
 #[test]
 fn a_restored_machine_is_a_filter_like_any_other() {
-    let node = node();
+    let Some(node) = node("a_restored_machine_is_a_filter_like_any_other") else {
+        return;
+    };
     let (told, phases) = node.phases(&[], "echo out; echo err >&2; exit 3");
     assert_eq!((told.code(), told.out().as_str()), (3, "out\n"), "{}", told.err());
     assert_eq!(told.err(), "err\n");
@@ -48,7 +50,9 @@ fn a_restored_machine_is_a_filter_like_any_other() {
 
 #[test]
 fn shares_inputs_outputs_and_scratch_come_after_the_restore() {
-    let node = node();
+    let Some(node) = node("shares_inputs_outputs_and_scratch_come_after_the_restore") else {
+        return;
+    };
     node.place.write("in", "input\n");
     node.place.write("other/file", "shared\n");
     let other = node.place.work("other");
@@ -81,7 +85,9 @@ fn shares_inputs_outputs_and_scratch_come_after_the_restore() {
 
 #[test]
 fn a_restored_job_is_stopped_like_any_other() {
-    let node = node();
+    let Some(node) = node("a_restored_job_is_stopped_like_any_other") else {
+        return;
+    };
     node.run(&[], "true").success();
     let told = node.run(&["--timeout", "1s"], "echo before; sleep 1000");
     told.fails(124, "HV4203");
@@ -98,7 +104,9 @@ fn a_restored_job_is_stopped_like_any_other() {
 
 #[test]
 fn clones_differ_and_know_the_time() {
-    let node = node();
+    let Some(node) = node("clones_differ_and_know_the_time") else {
+        return;
+    };
     let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     node.run(&[], "true").success();
     // A guest whose clock stood still since the template was saved would be late by this.
@@ -135,7 +143,9 @@ fn the_kernel_knows_that_it_is_a_copy() {
     if !root_or_skip("the_kernel_knows_that_it_is_a_copy") {
         return;
     }
-    let node = node();
+    let Some(node) = node("the_kernel_knows_that_it_is_a_copy") else {
+        return;
+    };
     let script = "timeout 1 cat /dev/kmsg | grep -c 'crng reseeded due to virtual machine fork'";
     for _ in 0..2 {
         assert_eq!(node.run(&[], script).success(), "1\n");
@@ -167,7 +177,9 @@ fn a_damaged_template_is_replaced_by_a_cold_start() {
             seal(&file);
         }),
     ];
-    let node = node();
+    let Some(node) = node("a_damaged_template_is_replaced_by_a_cold_start") else {
+        return;
+    };
     for (what, harm) in harms {
         // What failed less than an hour ago is only tried again by who insists.
         node.run(&[], "true").success();
@@ -188,42 +200,14 @@ fn a_damaged_template_is_replaced_by_a_cold_start() {
     }
 }
 
-/// Changes a sealed file as a defect would that nobody notices: its record goes with it.
-fn rewrite(folder: &Path, name: &str, bytes: &[u8]) {
-    let path = folder.join(name);
-    fs::remove_file(&path).unwrap();
-    fs::write(&path, bytes).unwrap();
-    seal(&File::open(&path).unwrap());
-    let record = folder.join("template.json");
-    let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-    content["state-length"] = bytes.len().into();
-    content["state-crc32"] = crc32fast::hash(bytes).into();
-    fs::write(&record, content.to_string())
-        .or_else(|_| {
-            fs::remove_file(&record)?;
-            fs::write(&record, content.to_string())
-        })
-        .unwrap();
-}
-
-fn seal(file: &File) {
-    let time = UNIX_EPOCH + Duration::from_secs(1);
-    file.set_modified(time).unwrap();
-}
-
 #[test]
 fn a_hypervisor_that_hangs_in_the_restore_is_given_up() {
-    let node = node();
+    let Some(node) = node("a_hypervisor_that_hangs_in_the_restore_is_given_up") else {
+        return;
+    };
     node.run(&[], "true").success();
     // A hypervisor that does nothing when it is to restore, and all else when not.
-    let real = "/usr/bin/qemu-system-i386";
-    let script = format!("#!/bin/sh\ncase \"$*\" in *-incoming*) exec sleep 1000;; esac\nexec {real} \"$@\"\n");
-    let folder = node.place.path("bin");
-    fs::create_dir(&folder).unwrap();
-    let stub = folder.join("qemu-system-i386");
-    fs::write(&stub, script).unwrap();
-    fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", folder.display());
+    let path = node.path_with_hypervisor("*-incoming*) exec sleep 1000;;");
     let report = node.place.work("report.json");
     let options = node.options(&["--report", report.to_str().unwrap()]);
     let mut command = node.place.run_command(MINIMAL, &options, "echo done");
@@ -247,8 +231,33 @@ fn a_hypervisor_that_hangs_in_the_restore_is_given_up() {
 }
 
 #[test]
+fn a_hypervisor_that_cannot_save_machines_starts_them_cold() {
+    let place = minimal();
+    let node = Node::new(place, MINIMAL);
+    let path = node.path_with_hypervisor("--version) echo 'QEMU emulator version 7.2.22 (Debian 1:7.2)'; exit;;");
+    let with_old = |mut command: std::process::Command| {
+        command.env("PATH", &path);
+        finish(command, Vec::new())
+    };
+    let told = with_old(node.place.run_command(MINIMAL, &node.options(&[]), "echo done"));
+    assert_eq!(told.success(), "done\n");
+    let why = "cannot be saved by QEMU 7.2.22: warm starts need 8.2 or later";
+    assert!(told.err().contains(why), "{}", told.err());
+    assert!(node.templates().is_empty());
+    let line = format!(
+        "template build {MINIMAL} --node-cache {}",
+        node.place.path("node").display()
+    );
+    let said = with_old(node.place.command(line.split(' '))).fails(122, "HV4605");
+    assert!(said.contains(why), "{said}");
+    node.place.nothing_left();
+}
+
+#[test]
 fn templates_are_listed_and_removed_and_nobody_else_s() {
-    let node = node();
+    let Some(node) = node("templates_are_listed_and_removed_and_nobody_else_s") else {
+        return;
+    };
     let cache = node.place.path("node");
     let cache = cache.to_str().unwrap();
     let template = |words: &str| {
@@ -275,7 +284,9 @@ fn templates_are_listed_and_removed_and_nobody_else_s() {
 
 #[test]
 fn eight_clones_differ_where_they_must() {
-    let node = node();
+    let Some(node) = node("eight_clones_differ_where_they_must") else {
+        return;
+    };
     let cache = node.place.path("node");
     let line = format!("test {MINIMAL} --clones 8 --node-cache {}", cache.display());
     let said = node.place.line(&line).success();
@@ -290,7 +301,9 @@ fn eight_clones_differ_where_they_must() {
 /// While one makes the template, the others do not wait for it.
 #[test]
 fn launches_at_once_are_warm_or_cold_and_all_succeed() {
-    let node = node();
+    let Some(node) = node("launches_at_once_are_warm_or_cold_and_all_succeed") else {
+        return;
+    };
     let cache = node.place.path("node");
     let options = ["--start", "auto", "--node-cache", cache.to_str().unwrap()];
     let children: Vec<_> = (0..3)
@@ -303,13 +316,36 @@ fn launches_at_once_are_warm_or_cold_and_all_succeed() {
         assert_eq!(end_of(child, Vec::new()).success(), format!("{number}\n"));
     }
     assert_eq!(node.templates().len(), 1);
+
+    // While as many boot as there are processors, the next one waits for its turn.
+    let boots = fs::read_dir(&cache)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path()
+        .join("boots");
+    let processors = thread::available_parallelism().unwrap().get();
+    let token = |number| File::create(boots.join(format!("token-{number}"))).unwrap();
+    let held: Vec<File> = (0..processors).map(token).collect();
+    for token in &held {
+        token.lock().unwrap();
+    }
+    let mut command = node.place.run_command(MINIMAL, &options, "echo late");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(2));
+    assert!(node.place.hypervisors().is_empty());
+    drop(held);
+    assert_eq!(end_of(child, Vec::new()).success(), "late\n");
     node.place.nothing_left();
 }
 
 /// Nobody pays for templates of what is launched once, nor finds them where no room was named.
 #[test]
 fn the_second_launch_of_a_kind_makes_the_template() {
-    let node = node();
+    let Some(node) = node("the_second_launch_of_a_kind_makes_the_template") else {
+        return;
+    };
     let cache = node.place.path("node");
     let report = node.place.work("report.json");
     let phases = |options: &[&str]| {

@@ -6,13 +6,16 @@ use std::fs;
 use super::harness::Place;
 use super::images::{MINIMAL, minimal, place_with, recipe, test_recipe};
 use super::linked::linked;
-use super::warm_node::Node;
+use super::warm_node::{Node, can_save_or_skip};
 
 /// Uses the library and the folder of data, and tells by what they came.
 const USE: &str = "greet; cat /usr/share/answer/file; grep ' /usr/lib/hpcvm/libs ' /proc/mounts | cut -d' ' -f3";
 
 #[test]
 fn linked_libraries_come_from_a_folder_and_from_a_disk() {
+    if !can_save_or_skip("linked_libraries_come_from_a_folder_and_from_a_disk") {
+        return;
+    }
     let linked = linked("read-only");
     let image = linked.image().to_owned();
     let digest = linked.index.digest;
@@ -41,6 +44,9 @@ fn linked_libraries_come_from_a_folder_and_from_a_disk() {
 
 #[test]
 fn any_memory_and_number_of_processors_start_warm() {
+    if !can_save_or_skip("any_memory_and_number_of_processors_start_warm") {
+        return;
+    }
     let node = Node::new(minimal(), MINIMAL);
     let script = "nproc; sed -n 's/MemTotal: *//p' /proc/meminfo";
     for (cpus, memory, least) in [("1", "96M", 60_000), ("2", "128M", 90_000), ("4", "1536M", 1_400_000)] {
@@ -68,6 +74,9 @@ fn any_memory_and_number_of_processors_start_warm() {
 
 #[test]
 fn a_guest_of_amd64_starts_warm() {
+    if !can_save_or_skip("a_guest_of_amd64_starts_warm") {
+        return;
+    }
     let node = Node::new(place_with(&recipe("minimal-amd64")), "minimal-amd64");
     for _ in 0..2 {
         assert_eq!(node.starts_warm(&[], "uname -m; cat").success(), "x86_64\n");
@@ -77,6 +86,9 @@ fn a_guest_of_amd64_starts_warm() {
 
 #[test]
 fn a_writable_root_is_the_template_s_and_every_copy_s_own() {
+    if !can_save_or_skip("a_writable_root_is_the_template_s_and_every_copy_s_own") {
+        return;
+    }
     let node = Node::new(place_with(&test_recipe("writable-i386")), "writable-i386");
     let script = "cat /kept 2>/dev/null; echo mine > /kept; sync; cat /kept; grep ' / ' /proc/mounts | cut -d' ' -f3";
     for _ in 0..3 {
@@ -104,6 +116,9 @@ fn services() -> Place {
 
 #[test]
 fn a_guest_with_services_is_saved_when_they_run() {
+    if !can_save_or_skip("a_guest_with_services_is_saved_when_they_run") {
+        return;
+    }
     let node = Node::new(services(), "service-i386");
     let script = "systemctl is-active cron; cat /etc/machine-id /proc/sys/kernel/random/boot_id; ps -o comm= -p 1";
     let mut own = BTreeSet::new();

@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::durable::{self, WriteError};
 
@@ -19,6 +19,7 @@ const GLANCE: Duration = Duration::from_millis(5);
 pub struct Admission {
     folder: PathBuf,
     tokens: usize,
+    patience: Duration,
 }
 
 /// The right to boot; ends when dropped.
@@ -34,12 +35,20 @@ impl Admission {
         Ok(Self {
             folder: folder.to_owned(),
             tokens: tokens.max(1),
+            patience: Duration::MAX,
         })
     }
 
-    /// Waits for a token; `None` when `cancelled` says so, or when the locks cannot be used: a launch
-    /// is better late than never.
+    /// The same for those who wait at most so long and then boot without a token.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Waits for a token; `None` when `cancelled` says so, when patience is at its end, or when the locks cannot be
+    /// used: a launch is better late than never.
     pub fn admit(&self, cancelled: &mut dyn FnMut() -> bool) -> Option<Token> {
+        let began = Instant::now();
         loop {
             for number in 0..self.tokens {
                 match self.try_token(number) {
@@ -51,7 +60,7 @@ impl Admission {
                     }
                 }
             }
-            if cancelled() {
+            if cancelled() || began.elapsed() >= self.patience {
                 return None;
             }
             thread::sleep(GLANCE);
@@ -112,5 +121,7 @@ mod tests {
             glances > 3
         });
         assert!(held.is_some() && refused.is_none());
+        let impatient = admission.with_patience(Duration::from_millis(20));
+        assert!(impatient.admit(&mut || false).is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! Makes a template: boots the machine, waits until it is ready for a job, and saves it.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -8,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::error::TemplateError;
 use super::key;
-use super::store::{STATE, Template};
+use super::store::{STATE, Scope, Template, Templates};
 use crate::digest::Digest;
 use crate::exec::Host;
 use crate::guest::control::Report;
 use crate::hypervisor::machine::{Machine, TemplateRole};
 use crate::hypervisor::monitor::Monitor;
+use crate::hypervisor::qemu_version::too_old_to_save;
 use crate::launch::LaunchError;
 use crate::launch::events::{Message, listen, watch};
 use crate::launch::logs::{Logs, words};
@@ -49,8 +51,8 @@ pub fn make(
     obtain(host, request, warm, &relay).map(|obtained| obtained.made)
 }
 
-/// The template for `request`: found, or made. Who does not insist makes none for the first launch of its kind, which
-/// may be the only one, and does not wait while another launch makes it.
+/// The template for `request`: found, at the site first, or made. Who does not insist makes none for the first launch of its
+/// kind, which may be the only one, and waits for another launch that makes it only if that is sooner than to boot.
 pub(in crate::launch) fn obtain(
     host: &Host,
     request: &LaunchRequest,
@@ -61,50 +63,112 @@ pub(in crate::launch) fn obtain(
     if let Some(why) = key::obstacle(request) {
         return Err(TemplateError::Impossible { image: image(), why });
     }
-    let key = key::key(host, request, warm)?;
-    if let Some(template) = warm.templates.find(key)? {
-        return Ok(Obtained { template, made: false });
+    let found = |template| Obtained { template, made: false };
+    if let Some(template) = of_site(host, request, warm)? {
+        return Ok(found(template));
     }
-    if warm.templates.failed_lately(key) && !warm.insist {
+    let Some(templates) = &warm.templates else {
+        return Err(TemplateError::NotMade { image: image() });
+    };
+    let key = key::key(host, request, warm, templates.scope())?;
+    if let Some(template) = templates.find(key)? {
+        return Ok(found(template));
+    }
+    if templates.failed_lately(key) && !warm.insist {
         return Err(TemplateError::FailedBefore { image: image() });
     }
-    if !warm.insist && !warm.templates.seen_before(key) {
-        return Err(TemplateError::First { image: image() });
+    if !warm.insist && !templates.seen_before(key) {
+        return Err(TemplateError::First { image: image(), key });
     }
-    let _right = loop {
-        match warm.templates.try_making(key)? {
-            Some(right) => break right,
-            None if !warm.insist => return Err(TemplateError::Busy { image: image() }),
-            None if relay.kept_signal().is_some() => return Err(TemplateError::Stopped),
-            None => thread::sleep(GLANCE),
-        }
-    };
-    if let Some(template) = warm.templates.find(key)? {
-        return Ok(Obtained { template, made: false });
+    let _right = right_to_make(request, warm, templates, key, relay)?;
+    if let Some(template) = templates.find(key)? {
+        return Ok(found(template));
     }
-    let made = boot_and_save(host, request, warm, key, relay);
+    let made = boot_and_save(host, request, warm, templates, key, relay);
     if let Err(error) = &made
         && !matches!(error, TemplateError::Stopped | TemplateError::Full { .. })
     {
-        warm.templates.note_failure(key);
+        templates.note_failure(key);
     }
     made?;
     let gone = || TemplateError::NotReady {
         image: image(),
         why: "it was removed at once".to_owned(),
     };
-    let template = warm.templates.find(key)?.ok_or_else(gone)?;
+    let template = templates.find(key)?.ok_or_else(gone)?;
     Ok(Obtained { template, made: true })
+}
+
+/// The site's template, if there is one that has not failed this user.
+fn of_site(host: &Host, request: &LaunchRequest, warm: &WarmStart) -> Result<Option<Template>, TemplateError> {
+    let Some(site) = &warm.site else {
+        return Ok(None);
+    };
+    let key = key::key(host, request, warm, Scope::Site)?;
+    if !warm.insist && site.failed_lately(key) {
+        tracing::info!(key = key.short(), "the site's template failed less than an hour ago");
+        return Ok(None);
+    }
+    site.find(key).or_else(|error| {
+        // One file of it is not as it should be: a mishap of the site's, not of this launch.
+        tracing::warn!(%error, "the site's template is not used");
+        Ok(None)
+    })
+}
+
+/// The right to make `key`, or to look whether another launch has made it meanwhile.
+fn right_to_make(
+    request: &LaunchRequest,
+    warm: &WarmStart,
+    templates: &Templates,
+    key: Digest,
+    relay: &Relay,
+) -> Result<File, TemplateError> {
+    let image = || request.image.name.clone();
+    let began = Instant::now();
+    let mut patience = None;
+    loop {
+        if let Some(right) = templates.try_making(key)? {
+            // Whoever had it may have failed.
+            if !warm.insist && patience.is_some() && templates.failed_lately(key) {
+                return Err(TemplateError::FailedBefore { image: image() });
+            }
+            return Ok(right);
+        }
+        let patience = *patience.get_or_insert_with(|| templates.worth_waiting(key));
+        if !warm.insist && began.elapsed() >= patience {
+            return Err(TemplateError::Busy { image: image() });
+        }
+        if relay.kept_signal().is_some() {
+            return Err(TemplateError::Stopped);
+        }
+        thread::sleep(GLANCE);
+    }
+}
+
+/// Has done with a template that could not be restored: an own one is removed, a site's is not tried again soon.
+pub(in crate::launch) fn discard(warm: &WarmStart, template: &Template) {
+    match (template.scope, &warm.templates, &warm.site) {
+        (Scope::Own, Some(templates), _) => templates.discard(template),
+        (Scope::Site, _, Some(site)) => site.note_failure(template.key),
+        // Templates come from where they were looked for.
+        _ => {}
+    }
 }
 
 fn boot_and_save(
     host: &Host,
     request: &LaunchRequest,
     warm: &WarmStart,
+    templates: &Templates,
     key: Digest,
     relay: &Relay,
 ) -> Result<(), TemplateError> {
-    let workshop = warm.templates.workshop(request.memory.0.saturating_add(STATE_ROOM))?;
+    if let Some(found) = too_old_to_save(host, request.image.architecture.qemu_system()) {
+        let image = request.image.name.clone();
+        return Err(TemplateError::OldHypervisor { image, found });
+    }
+    let workshop = templates.workshop(request.memory.0.saturating_add(STATE_ROOM))?;
     let machine = machine(request, workshop.path())?;
     prepare::make_template_disks(host, request, &machine, workshop.path(), &warm.preparation)?;
     let log = workshop.path().join("hypervisor.log");
@@ -132,7 +196,7 @@ fn boot_and_save(
     // It may end before it has answered.
     let _ = monitor.quit();
     process.end();
-    warm.templates.adopt(key, &request.image.name, workshop)
+    templates.adopt(key, &request.image.name, workshop)
 }
 
 /// The machine that is saved: `request`'s, with nothing of its job.
@@ -177,7 +241,13 @@ fn wait_until_ready(request: &LaunchRequest, messages: &Receiver<Message>, relay
         match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Message::Reported(Report::Waiting { .. })) => {
                 if let Some(problem) = problem {
-                    tracing::warn!(problem, "the template lacks what the recipe wants in it");
+                    let by_folder = request.libraries.as_ref().is_some_and(|found| found.export.is_none());
+                    let hint = if by_folder {
+                        "; what is linked by folder comes after the restore: export the generation (hpcvm libs export)"
+                    } else {
+                        ""
+                    };
+                    tracing::warn!("the template lacks what the recipe wants in it: {problem}{hint}");
                 }
                 return Ok(());
             }

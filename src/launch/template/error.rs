@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::diagnostic::{Blame, Problem};
+use crate::digest::Digest;
 use crate::durable::WriteError;
 use crate::hypervisor::monitor::MonitorError;
 use crate::launch::LaunchError;
@@ -44,6 +45,14 @@ pub enum TemplateError {
         /// How it ended, and its last words.
         why: String,
     },
+    /// The hypervisor cannot save machines.
+    #[error("a machine of {image} cannot be saved by QEMU {found}: warm starts need 8.2 or later")]
+    OldHypervisor {
+        /// The image's name.
+        image: String,
+        /// QEMU's version.
+        found: String,
+    },
     /// The hypervisor would not save it.
     #[error("a machine of {image} cannot be saved: {source}")]
     NotSaved {
@@ -63,10 +72,26 @@ pub enum TemplateError {
     First {
         /// The image's name.
         image: String,
+        /// The template's name.
+        key: Digest,
     },
     /// Another launch makes it at this moment.
     #[error("another launch makes the template of {image}")]
     Busy {
+        /// The image's name.
+        image: String,
+    },
+    /// Somebody whom nobody trusts could change a site's templates.
+    #[error("the site's templates are not used: {}: {why}", path.display())]
+    Untrusted {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No place for templates is named, and the site has none for this machine.
+    #[error("the site has no template of {image} for such a machine")]
+    NotMade {
         /// The image's name.
         image: String,
     },
@@ -106,10 +131,11 @@ impl Problem for TemplateError {
             Self::Keep { .. } => "HV4602",
             Self::Full { .. } => "HV4603",
             Self::NotReady { .. } => "HV4604",
-            Self::NotSaved { .. } => "HV4605",
-            Self::FailedBefore { .. } | Self::Busy { .. } | Self::First { .. } => "HV4606",
+            Self::NotSaved { .. } | Self::OldHypervisor { .. } => "HV4605",
+            Self::FailedBefore { .. } | Self::Busy { .. } | Self::First { .. } | Self::NotMade { .. } => "HV4606",
             Self::Stopped => "HV4607",
             Self::Unknown(_) => "HV4608",
+            Self::Untrusted { .. } => "HV4609",
             Self::Cache(error) => error.code(),
             Self::Machine(error) => error.code(),
         }
@@ -118,9 +144,14 @@ impl Problem for TemplateError {
     fn blame(&self) -> Blame {
         match self {
             Self::Impossible { .. } | Self::Stopped | Self::Unknown(_) => Blame::User,
-            Self::Keep { .. } | Self::Full { .. } | Self::NotSaved { .. } | Self::Busy { .. } | Self::First { .. } => {
-                Blame::Host
-            }
+            Self::Keep { .. }
+            | Self::Full { .. }
+            | Self::NotSaved { .. }
+            | Self::OldHypervisor { .. }
+            | Self::Busy { .. }
+            | Self::First { .. }
+            | Self::Untrusted { .. }
+            | Self::NotMade { .. } => Blame::Host,
             Self::NotReady { .. } | Self::FailedBefore { .. } => Blame::Guest,
             Self::Cache(error) => error.blame(),
             Self::Machine(error) => error.blame(),
@@ -134,10 +165,17 @@ impl Problem for TemplateError {
                 "name a folder of your own with space, on this machine's disk, with --node-cache".to_owned()
             }
             Self::NotReady { .. } => "see whether it starts with --start cold".to_owned(),
-            Self::NotSaved { .. } => "warm starts need QEMU 8.2 or later; start it with --start cold".to_owned(),
+            Self::NotSaved { .. } | Self::OldHypervisor { .. } => {
+                "warm starts need QEMU 8.2 or later; start it with --start cold".to_owned()
+            }
             Self::FailedBefore { .. } => "hpcvm template build tries again and tells why it fails".to_owned(),
             Self::Unknown(_) => "hpcvm template ls tells their names".to_owned(),
-            Self::Busy { .. } | Self::First { .. } | Self::Stopped => return None,
+            Self::Untrusted { .. } => {
+                "they and the way to them must be root's, yours or the owner's whom the site file \
+                 names (templates-owner), and for nobody else to write to"
+                    .to_owned()
+            }
+            Self::Busy { .. } | Self::First { .. } | Self::NotMade { .. } | Self::Stopped => return None,
             Self::Cache(error) => return error.help(),
             Self::Machine(error) => return error.help(),
         })

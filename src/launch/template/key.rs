@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::error::TemplateError;
+use super::store::Scope;
 use crate::digest::{Digest, Hasher};
 use crate::exec::Host;
 use crate::hypervisor::accelerator::Accelerator;
@@ -13,9 +14,12 @@ use crate::hypervisor::machine::{Machine, TemplateRole, TemplateUse};
 use crate::hypervisor::qemu;
 use crate::launch::prepare;
 use crate::launch::request::{LaunchRequest, Start, WarmStart};
+use crate::recipe::RootKind;
 
 /// Counts changes of what a template is.
 const FORMAT: u32 = 2;
+/// How much of a file tells it from others of the same length.
+const HEAD: u64 = 64 << 10;
 /// Stands for every folder and file that may be another in each launch.
 const ANYWHERE: &str = "/anywhere";
 
@@ -29,8 +33,21 @@ pub(super) fn obstacle(request: &LaunchRequest) -> Option<&'static str> {
 }
 
 /// The digest of all that a saved machine and its copies must have in common.
-pub(super) fn key(host: &Host, request: &LaunchRequest, warm: &WarmStart) -> Result<Digest, TemplateError> {
+pub(super) fn key(
+    host: &Host,
+    request: &LaunchRequest,
+    warm: &WarmStart,
+    scope: Scope,
+) -> Result<Digest, TemplateError> {
+    let identify = match scope {
+        Scope::Own => identify,
+        Scope::Site => identify_anywhere,
+    };
     let mut hasher = Hasher::default();
+    if scope == Scope::Site && request.image.root == RootKind::Writable {
+        // What the template wrote names the disk that it wrote over.
+        hasher.field(request.image.disk.as_os_str().as_encoded_bytes());
+    }
     hasher
         .field(&FORMAT.to_le_bytes())
         .field(env!("CARGO_PKG_VERSION").as_bytes())
@@ -48,7 +65,11 @@ pub(super) fn key(host: &Host, request: &LaunchRequest, warm: &WarmStart) -> Res
         }
     }
     hasher.field(&prepare::template_disk(request, &[], &warm.preparation)?);
-    identify_hypervisor(host, request, &mut hasher);
+    // The program file as it is now: a state is only good for the very build that saved it, which also gives the
+    // unversioned machine type its meaning.
+    let program = host.find(request.image.architecture.qemu_system());
+    let program = program.and_then(|path| fs::canonicalize(path).ok()).unwrap_or_default();
+    identify(&program, &mut hasher);
     if request.accelerator == Accelerator::Kvm {
         hasher.field(&processor());
     }
@@ -87,15 +108,7 @@ pub(in crate::launch) fn restored(machine: &Machine, folder: &Path) -> TemplateU
     template_use(machine, folder, TemplateRole::Restored)
 }
 
-/// The program file as it is now: a state is only good for the very build that saved it, which also gives
-/// the unversioned machine type its meaning.
-fn identify_hypervisor(host: &Host, request: &LaunchRequest, hasher: &mut Hasher) {
-    let program = host.find(request.image.architecture.qemu_system());
-    let program = program.and_then(|path| fs::canonicalize(path).ok()).unwrap_or_default();
-    identify(&program, hasher);
-}
-
-/// A file that has not changed.
+/// A file that has not changed, on this machine.
 fn identify(file: &Path, hasher: &mut Hasher) {
     hasher.field(file.as_os_str().as_encoded_bytes());
     if let Ok(found) = fs::metadata(file) {
@@ -106,6 +119,18 @@ fn identify(file: &Path, hasher: &mut Hasher) {
             hasher.field(&time.to_le_bytes());
         }
     }
+}
+
+/// A file that has the same content, on any machine of a site. Programs have their build's identifier and tables in their
+/// first pages, file systems their super block: they are not read whole for every launch.
+fn identify_anywhere(file: &Path, hasher: &mut Hasher) {
+    let mut begin = Vec::new();
+    let length = fs::metadata(file).map_or(0, |found| found.len());
+    let _ = fs::File::open(file).and_then(|file| file.take(HEAD).read_to_end(&mut begin));
+    hasher
+        .field(file.as_os_str().as_encoded_bytes())
+        .field(&length.to_le_bytes())
+        .field(&begin);
 }
 
 /// What the processor is and can do, for guests that see it as it is.

@@ -8,15 +8,18 @@ mod bare;
 mod build;
 mod error;
 mod key;
+mod notes;
+mod site;
 mod store;
 mod watchdog;
 
 pub use bare::BareRestore;
 pub use build::make;
 pub use error::TemplateError;
+pub use site::SiteTemplates;
 pub use store::{Kept, Template, Templates};
 
-pub(super) use build::obtain;
+pub(super) use build::{discard, obtain};
 pub(super) use key::restored;
 pub(super) use store::STATE;
 pub(super) use watchdog::Watchdog;

@@ -6,10 +6,12 @@
 //! CACHE/templates/<key>/clone.qcow2    what it wrote to its root file system, if that is writable, 0400
 //! CACHE/templates/<key>/template.json  of which image; lengths; a checksum of the state
 //! CACHE/locks/<key>.use                held shared by every launch that uses it; its time is the last use
-//! CACHE/locks/<key>.make               held while it is made
-//! CACHE/locks/<key>.seen               a launch could have used it
-//! CACHE/locks/<key>.failed             it could not be made or restored: not before an hour again
+//! CACHE/locks/<key>.make               held while it is made; its time is when that began
+//! CACHE/locks/<key>.seen, .failed      see `notes`
 //! ```
+//!
+//! A site's templates, which all its users restore from, are kept in the same way in a folder of the site's: there files
+//! have the mode 0444 and folders 0755, except for the locks, which are their maker's alone.
 //!
 //! Files that somebody has touched have another time and are no template. A template is complete
 //! from its first moment: it gets its name by one rename.
@@ -36,14 +38,37 @@ pub(super) const MEMORY: &str = "ram";
 pub(in crate::launch) const STATE: &str = "state";
 const RECORD: &str = "template.json";
 const VERSION: u32 = 1;
-/// How long one that failed is not tried again.
-const FAILURE: Duration = Duration::from_hours(1);
+/// Whom templates serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The launches of their maker on this machine.
+    Own,
+    /// All users of a site, on all its machines that see the folder.
+    Site,
+}
 
-/// The templates in a node's cache.
+impl Scope {
+    const fn file_mode(self) -> u32 {
+        match self {
+            Self::Own => 0o400,
+            Self::Site => 0o444,
+        }
+    }
+
+    const fn folder_mode(self) -> u32 {
+        match self {
+            Self::Own => 0o700,
+            Self::Site => 0o755,
+        }
+    }
+}
+
+/// The templates in a node's cache, or those that a site has made.
 #[derive(Clone, Debug)]
 pub struct Templates {
     cache: NodeCache,
     limit: Option<Bytes>,
+    scope: Scope,
 }
 
 /// A template that stays where it is for as long as this lives.
@@ -51,8 +76,10 @@ pub struct Templates {
 pub struct Template {
     /// Its folder.
     pub folder: PathBuf,
-    key: Digest,
-    _in_use: File,
+    pub(super) key: Digest,
+    pub(super) scope: Scope,
+    /// Keeps it from being evicted; a site's are never.
+    pub(super) _in_use: Option<File>,
 }
 
 /// A template as it is listed.
@@ -93,7 +120,36 @@ impl Templates {
         Ok(Self {
             cache: cache.clone(),
             limit,
+            scope: Scope::Own,
         })
+    }
+
+    /// Those in `folder`, which is this user's, to make and remove templates for all users of the site.
+    pub fn for_site(folder: &Path) -> Result<Self, TemplateError> {
+        let failed = |source| TemplateError::Keep {
+            path: folder.to_owned(),
+            source,
+        };
+        let templates = folder.join("templates");
+        for made in [folder, &templates] {
+            let is_new = !made.exists();
+            fs::create_dir_all(made).map_err(failed)?;
+            if is_new {
+                fs::set_permissions(made, fs::Permissions::from_mode(Scope::Site.folder_mode())).map_err(failed)?;
+            }
+        }
+        let cache = NodeCache::at(folder)?;
+        durable::create_private_folder(&folder.join("locks"))?;
+        Ok(Self {
+            cache,
+            limit: None,
+            scope: Scope::Site,
+        })
+    }
+
+    /// Whom they serve.
+    pub(super) const fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// The template `key`, if it is there and nobody touched its files.
@@ -109,7 +165,8 @@ impl Templates {
         Ok(Some(Template {
             folder,
             key,
-            _in_use: in_use,
+            scope: self.scope,
+            _in_use: Some(in_use),
         }))
     }
 
@@ -117,7 +174,11 @@ impl Templates {
     pub(super) fn try_making(&self, key: Digest) -> Result<Option<File>, TemplateError> {
         let lock = self.lock_file(key, "make")?;
         match lock.try_lock() {
-            Ok(()) => Ok(Some(lock)),
+            Ok(()) => {
+                // When it began; where that cannot be noted, nobody waits for it.
+                let _ = lock.set_modified(SystemTime::now());
+                Ok(Some(lock))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(self.failed()(error)),
         }
@@ -129,7 +190,7 @@ impl Templates {
         if let Some(limit) = self.limit {
             self.make_room(|kept| kept.saturating_add(memory) <= limit.0);
         }
-        if self.free() < memory {
+        if self.free() < memory && self.scope == Scope::Own {
             self.make_room(|_| self.free() >= memory);
         }
         if self.free() < memory {
@@ -162,47 +223,20 @@ impl Templates {
         for entry in fs::read_dir(made).map_err(keep)? {
             let path = entry.map_err(keep)?.path();
             if [MEMORY, STATE, CLONE, RECORD].iter().any(|name| path.ends_with(name)) {
-                seal(&path).map_err(keep)?;
+                seal(&path, self.scope.file_mode()).map_err(keep)?;
             } else {
                 fs::remove_dir_all(&path)
                     .or_else(|_| fs::remove_file(&path))
                     .map_err(keep)?;
             }
         }
+        fs::set_permissions(made, fs::Permissions::from_mode(self.scope.folder_mode())).map_err(keep)?;
         durable::sync_folder(made).map_err(keep)?;
         self.remove(key)?;
         fs::rename(made, self.folder(key)).map_err(self.failed())?;
         let _renamed = workshop.keep();
         let _ = fs::remove_file(self.lock_path(key, "failed"));
         Ok(())
-    }
-
-    /// Whether a launch asked this before: who launches twice will launch again. Where it cannot be noted,
-    /// nobody did.
-    pub(super) fn seen_before(&self, key: Digest) -> bool {
-        let mut options = OpenOptions::new();
-        let noted = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.lock_path(key, "seen"));
-        noted.is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
-    }
-
-    /// Whether `key` failed less than an hour ago.
-    pub(super) fn failed_lately(&self, key: Digest) -> bool {
-        let when = fs::metadata(self.lock_path(key, "failed")).and_then(|found| found.modified());
-        when.is_ok_and(|when| when.elapsed().is_ok_and(|age| age < FAILURE))
-    }
-
-    /// Notes that `key` cannot be made here. That it cannot be noted costs the next launch time, no more.
-    pub(super) fn note_failure(&self, key: Digest) {
-        let noted = self
-            .lock_file(key, "failed")
-            .and_then(|file| file.set_modified(SystemTime::now()).map_err(self.failed()));
-        if let Err(error) = noted {
-            tracing::info!(%error, "a failure is not remembered");
-        }
     }
 
     /// Removes a template that could not be restored. Machines that run from it keep what they have of it.
@@ -216,27 +250,11 @@ impl Templates {
     /// All that are there, by their names.
     #[must_use]
     pub fn list(&self) -> Vec<Kept> {
-        let Ok(entries) = fs::read_dir(self.root().join("templates")) else {
-            return Vec::new();
-        };
-        let kept = |entry: fs::DirEntry| {
-            let key: Digest = entry.file_name().to_str()?.parse().ok()?;
-            let files = fs::read_dir(entry.path()).ok()?.flatten();
+        list_in(self.root(), |key, _| {
             let lock = self.lock_file(key, "use").ok()?;
             let used = lock.metadata().and_then(|found| found.modified()).unwrap_or(UNIX_EPOCH);
-            Some(Kept {
-                key,
-                image: read_record(&entry.path()).map_or_else(String::new, |record| record.image),
-                bytes: files
-                    .filter_map(|file| Some(file.metadata().ok()?.blocks() * 512))
-                    .sum(),
-                used: used.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-                in_use: lock.try_lock().is_err(),
-            })
-        };
-        let mut all: Vec<Kept> = entries.flatten().filter_map(kept).collect();
-        all.sort_by_key(|kept| kept.key.to_string());
-        all
+            Some((used, lock.try_lock().is_err()))
+        })
     }
 
     /// Removes those whose names begin with `prefix`. Machines that run from one keep what they have of it.
@@ -294,18 +312,18 @@ impl Templates {
         self.root().join("templates").join(key.to_string())
     }
 
-    fn lock_path(&self, key: Digest, what: &str) -> PathBuf {
+    pub(super) fn lock_path(&self, key: Digest, what: &str) -> PathBuf {
         self.root().join("locks").join(format!("{key}.{what}"))
     }
 
-    fn lock_file(&self, key: Digest, what: &str) -> Result<File, TemplateError> {
+    pub(super) fn lock_file(&self, key: Digest, what: &str) -> Result<File, TemplateError> {
         let path = self.lock_path(key, what);
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
         file.map_err(|source| TemplateError::Keep { path, source })
     }
 
-    fn failed(&self) -> impl Fn(io::Error) -> TemplateError + use<> {
+    pub(super) fn failed(&self) -> impl Fn(io::Error) -> TemplateError + use<> {
         let path = self.root().to_owned();
         move |source| TemplateError::Keep {
             path: path.clone(),
@@ -314,11 +332,35 @@ impl Templates {
     }
 }
 
+/// The templates below `root`, by their names; `use_of` tells of one and its folder the last use and whether it is in use.
+pub(super) fn list_in(root: &Path, use_of: impl Fn(Digest, &Path) -> Option<(SystemTime, bool)>) -> Vec<Kept> {
+    let Ok(entries) = fs::read_dir(root.join("templates")) else {
+        return Vec::new();
+    };
+    let kept = |entry: fs::DirEntry| {
+        let key: Digest = entry.file_name().to_str()?.parse().ok()?;
+        let files = fs::read_dir(entry.path()).ok()?.flatten();
+        let (used, in_use) = use_of(key, &entry.path())?;
+        Some(Kept {
+            key,
+            image: read_record(&entry.path()).map_or_else(String::new, |record| record.image),
+            bytes: files
+                .filter_map(|file| Some(file.metadata().ok()?.blocks() * 512))
+                .sum(),
+            used: used.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            in_use,
+        })
+    };
+    let mut all: Vec<Kept> = entries.flatten().filter_map(kept).collect();
+    all.sort_by_key(|kept| kept.key.to_string());
+    all
+}
+
 /// Makes a file what it stays: on the device, read-only, of a time that no change leaves it.
-fn seal(path: &Path) -> io::Result<()> {
+fn seal(path: &Path, mode: u32) -> io::Result<()> {
     let file = File::open(path)?;
     file.sync_all()?;
-    file.set_permissions(fs::Permissions::from_mode(0o400))?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.set_times(FileTimes::new().set_modified(untouched()))
 }
 
@@ -331,8 +373,8 @@ fn read_record(folder: &Path) -> Option<Record> {
     (record.template == VERSION).then_some(record)
 }
 
-/// Whether the files are as they were sealed. The memory is too long to be read for every launch.
-fn is_sound(folder: &Path) -> bool {
+/// Whether the files of the template in `folder` are as they were sealed. The memory is too long to be read for every launch.
+pub(super) fn is_sound(folder: &Path) -> bool {
     let Some(record) = read_record(folder) else {
         return false;
     };
