@@ -150,6 +150,9 @@ pub enum LaunchError {
         /// Bytes that arrived.
         arrived: u64,
     },
+    /// The job wrote more than the result disk takes.
+    #[error("{0}: the job could write no more")]
+    OutputTooLarge(String),
     /// There is no template for a warm start that was insisted on.
     #[error(transparent)]
     Template(Box<TemplateError>),
@@ -211,6 +214,7 @@ impl Problem for LaunchError {
             Self::TimeLimit(_) => "HV4203",
             Self::LostOutput { .. } => "HV4301",
             Self::Collect { .. } => "HV4302",
+            Self::OutputTooLarge(_) => "HV4303",
             Self::Template(error) => error.code(),
             Self::VirtualBox(error) => error.code(),
         }
@@ -218,9 +222,12 @@ impl Problem for LaunchError {
 
     fn blame(&self) -> Blame {
         match self {
-            Self::Share { .. } | Self::Input { .. } | Self::Job(_) | Self::Folder { .. } | Self::Collect { .. } => {
-                Blame::User
-            }
+            Self::Share { .. }
+            | Self::Input { .. }
+            | Self::Job(_)
+            | Self::Folder { .. }
+            | Self::OutputTooLarge(_)
+            | Self::Collect { .. } => Blame::User,
             Self::Command { .. } | Self::Start { .. } => Blame::Image,
             Self::Scratch { .. }
             | Self::Memory { .. }
@@ -251,6 +258,10 @@ impl Problem for LaunchError {
             Self::MemoryOfAll { .. } => "ask for less with --memory, or for fewer VMs in a slot",
             Self::Start { .. } => "leave --boot out, or build the image from a recipe with hpcvm's own initrd",
             Self::Share { .. } => "share another folder with --share HOST[:GUEST], or none with --no-cwd",
+            Self::OutputTooLarge(_) => {
+                "VirtualBox's serial ports are slow, so large output goes over a disk of 32 GiB for each stream: have \
+                 the job write to a file in a shared folder (--share)"
+            }
             Self::Job(_) => "pass long lists in a file: with --input, or in the shared working directory",
             Self::Hypervisor { .. } | Self::GuestDied { .. } => {
                 "keep the whole console with --console FILE; give the guest more --memory if it ran out of it"

@@ -20,6 +20,8 @@ pub(super) enum Message {
     NobodyReads(Channel),
     /// A stream or the control conversation is at its end.
     StreamEnded,
+    /// No more is read off the result disk of a stream.
+    SpoolEnded,
     Interrupted(Interrupt),
     HypervisorGone,
 }

@@ -62,7 +62,7 @@ pub fn launch(
     // Outputs are worth having even when the job failed; its failure is worth more than theirs.
     let collected = match &verdict {
         Ok(outcome) if !matches!(outcome.ending, Ending::NotStarted(_)) => {
-            collect::collect(&folder.path().join("result.disk"), &request.outputs)
+            collect::collect(&folder.path().join(prepare::RESULT_DISK), &request.outputs)
         }
         _ => Ok(()),
     };
@@ -196,7 +196,7 @@ impl Attempts<'_> {
             tracing::info!(said = session.last_words(), "the machine did not run");
             return Ok(None);
         }
-        session.consult(&self.folder.join("result.disk"));
+        session.consult(&self.folder.join(prepare::RESULT_DISK));
         Ok(Some(session.judge(end)))
     }
 }

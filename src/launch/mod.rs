@@ -19,6 +19,7 @@ mod scratch;
 mod session;
 pub mod slot;
 mod spawn;
+mod spool;
 pub mod stage;
 mod streams;
 pub mod template;

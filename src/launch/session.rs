@@ -20,6 +20,7 @@ use super::patience::Patience;
 use super::relay::Relay;
 use super::request::{Interrupt, Limits, Streams};
 use super::spawn::Spawned;
+use super::spool::Spooling;
 use super::streams::{Channel, pump_input, pump_output};
 use super::template::Watchdog;
 use super::verdict;
@@ -101,6 +102,10 @@ pub(super) struct Session<'a> {
     boot_began: Duration,
     arrived: [u64; 2],
     streams_open: u8,
+    /// Where large output stands, and who is told how much by now.
+    spooling: Option<Spooling>,
+    spools: Vec<Sender<u64>>,
+    spools_open: u8,
     stopped: Option<StopReason>,
     report: Option<(Step, ResultHeader)>,
     problem: Option<String>,
@@ -147,6 +152,9 @@ impl<'a> Session<'a> {
             watchdog,
             arrived: [0; 2],
             streams_open: 1,
+            spooling: spawned.spooling,
+            spools: Vec::new(),
+            spools_open: 0,
             stopped: None,
             report: None,
             problem: None,
@@ -175,7 +183,13 @@ impl<'a> Session<'a> {
                 },
             ),
         ];
-        self.streams_open += outputs.into_iter().map(u8::from).sum::<u8>();
+        for output in outputs.into_iter().flatten() {
+            self.streams_open += 1;
+            if let Some(spooling) = &self.spooling {
+                self.spools.push(spooling.follow(output));
+                self.spools_open += 1;
+            }
+        }
     }
 
     /// Whether the machine was to be restored, and never reported although nobody told it to stop.
@@ -225,6 +239,7 @@ impl<'a> Session<'a> {
             Message::NobodyReads(Channel::Stdout) => self.order(Order::CloseStdout),
             Message::NobodyReads(Channel::Stderr) => self.order(Order::CloseStderr),
             Message::StreamEnded => self.streams_open = self.streams_open.saturating_sub(1),
+            Message::SpoolEnded => self.spools_open = self.spools_open.saturating_sub(1),
             Message::Interrupted(Interrupt::Kill) => return Some(End::Killed),
             Message::Interrupted(Interrupt::Stop(signal)) => {
                 self.go_on();
@@ -258,6 +273,7 @@ impl<'a> Session<'a> {
                     self.patience = self.limits.job.map_or_else(Patience::endless, Patience::of);
                 }
             }
+            Report::Spooled(counts) => self.pass_spooled(counts),
             Report::Problem(problem) => self.problem = Some(problem),
             Report::Interpreter(path) => self.interpreter = Some(path),
             Report::Ended { step, result, .. } => {
@@ -266,6 +282,13 @@ impl<'a> Session<'a> {
                 self.patience = Patience::endless();
                 self.acknowledge_when_complete();
             }
+        }
+    }
+
+    fn pass_spooled(&self, counts: [u64; 2]) {
+        for (spool, count) in self.spools.iter().zip(counts) {
+            // One that cannot read the disk has said so.
+            let _ = spool.send(count);
         }
     }
 
@@ -370,8 +393,14 @@ impl<'a> Session<'a> {
         self.patience = self
             .stopped
             .map_or_else(Patience::endless, |_| Patience::of(STOP_MARGIN));
-        while self.streams_open > 0 {
+        while self.streams_open > 0 || self.spools_open > 0 {
+            if self.streams_open == 0 {
+                // The guest has said its last: what it told is passed on, and no more comes.
+                self.spools.clear();
+            }
             match self.next_message() {
+                Ok(Message::SpoolEnded) => self.spools_open = self.spools_open.saturating_sub(1),
+                Ok(Message::Reported(Report::Spooled(counts))) => self.pass_spooled(counts),
                 Ok(Message::Arrived(channel, bytes)) => self.arrived[channel as usize] += bytes,
                 Ok(Message::StreamEnded) => self.streams_open -= 1,
                 Ok(Message::Reported(Report::Ended { step, result, .. })) => self.report = Some((step, result)),

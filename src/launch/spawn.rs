@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Child;
 
 use super::error::LaunchError;
+use super::spool::Spooling;
 use crate::exec::{Host, Invocation};
 use crate::hypervisor::machine::Machine;
 use crate::hypervisor::qemu;
@@ -20,6 +21,8 @@ pub(super) struct Spawned {
     pub(super) ports: Vec<UnixStream>,
     /// Where it takes orders, if the machine has to do with a template.
     pub(super) monitor: Option<UnixStream>,
+    /// Where large output goes, if the ports are slow.
+    pub(super) spooling: Option<Spooling>,
 }
 
 /// Starts the hypervisor of `machine`; its own words go to the file `log`. It finds `orders` when it first looks
@@ -42,7 +45,12 @@ pub(super) fn spawn(host: &Host, machine: &Machine, log: &Path, orders: Option<&
     }
     let invocation = Invocation::new(line.program).args(line.arguments);
     let child = host.spawn_tethered(&invocation, &log_file, &theirs)?;
-    Ok(Spawned { child, ports, monitor })
+    Ok(Spawned {
+        child,
+        ports,
+        monitor,
+        spooling: None,
+    })
 }
 
 fn socket_pairs(count: usize) -> io::Result<(Vec<UnixStream>, Vec<OwnedFd>)> {

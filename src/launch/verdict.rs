@@ -43,6 +43,9 @@ fn ran(evidence: &Evidence<'_>, result: ResultHeader) -> Result<Outcome, LaunchE
     if evidence.stopped == Some(StopReason::TimeLimit) {
         return Err(LaunchError::TimeLimit(evidence.limits.job.unwrap_or_default()));
     }
+    if let Some(problem) = &evidence.problem {
+        return Err(LaunchError::OutputTooLarge(problem.clone()));
+    }
     let written = [result.stdout_bytes, result.stderr_bytes];
     for (stream, (written, arrived)) in ["standard output", "standard error"]
         .into_iter()

@@ -5,7 +5,9 @@
 mod ends;
 mod fake;
 mod guest;
+mod hardware;
 mod harness;
 mod jobs;
 mod many;
 mod registry;
+mod slots;

@@ -4,11 +4,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::super::error::LaunchError;
+use super::super::prepare::RESULT_DISK;
 use super::super::relay::Relay;
 use super::super::request::LaunchRequest;
 use super::super::spawn::Spawned;
+use super::super::spool::{self, Spooling};
 use super::bridge::Bridge;
 use crate::exec::{Host, Invocation};
+use crate::guest::result_disk::Spool;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::Machine;
 use crate::hypervisor::virtualbox::{
@@ -26,6 +29,7 @@ pub(in super::super) struct VirtualBox {
     uuid: Uuid,
     folder: PathBuf,
     folders: Folders,
+    spool: Option<Spool>,
 }
 
 impl VirtualBox {
@@ -54,6 +58,7 @@ impl VirtualBox {
             uuid,
             folder: folder.to_owned(),
             folders,
+            spool: spool::of(request),
         })
     }
 
@@ -88,6 +93,10 @@ impl VirtualBox {
             child,
             ports,
             monitor: None,
+            spooling: self.spool.map(|spool| Spooling {
+                spool,
+                disk: self.folder.join(RESULT_DISK),
+            }),
         })
     }
 
