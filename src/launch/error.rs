@@ -156,6 +156,14 @@ pub enum LaunchError {
     /// There is no template for a warm start that was insisted on.
     #[error(transparent)]
     Template(Box<TemplateError>),
+    /// The machine failed, and what its programs said was kept.
+    #[error("{error}\n  logs: {}", folder.display())]
+    Logged {
+        /// How it failed.
+        error: Box<Self>,
+        /// Where the logs are.
+        folder: PathBuf,
+    },
     /// `VirtualBox` cannot run the machine.
     #[error(transparent)]
     VirtualBox(Box<VirtualBoxError>),
@@ -167,6 +175,22 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
+}
+
+impl LaunchError {
+    /// Whether the machine failed the job: neither the job itself, nor whoever stopped it.
+    pub(super) const fn is_the_machine_s(&self) -> bool {
+        matches!(
+            self,
+            Self::Hypervisor { .. }
+                | Self::HypervisorKilled
+                | Self::GuestDied { .. }
+                | Self::BootTimeout { .. }
+                | Self::Refused { .. }
+                | Self::LostOutput { .. }
+                | Self::VirtualBox(_)
+        )
+    }
 }
 
 impl From<VirtualBoxError> for LaunchError {
@@ -216,6 +240,7 @@ impl Problem for LaunchError {
             Self::Collect { .. } => "HV4302",
             Self::OutputTooLarge(_) => "HV4303",
             Self::Template(error) => error.code(),
+            Self::Logged { error, .. } => error.code(),
             Self::VirtualBox(error) => error.code(),
         }
     }
@@ -236,6 +261,7 @@ impl Problem for LaunchError {
             | Self::Path(_)
             | Self::HypervisorKilled => Blame::Host,
             Self::Template(error) => error.blame(),
+            Self::Logged { error, .. } => error.blame(),
             Self::VirtualBox(error) => error.blame(),
             Self::TimeLimit(_) => Blame::Timeout,
             Self::Interrupted(_)
@@ -252,6 +278,7 @@ impl Problem for LaunchError {
         let help = match self {
             Self::Exec(error) => return error.help(),
             Self::Template(error) => return error.help(),
+            Self::Logged { error, .. } => return error.help(),
             Self::VirtualBox(error) => return error.help(),
             Self::Scratch { .. } => "set TMPDIR to a folder of this machine with space, which you may write to",
             Self::Memory { .. } => "ask for less with --memory, or run it where there is more",

@@ -6,6 +6,7 @@ mod clone;
 mod collect;
 mod error;
 mod events;
+mod failure_logs;
 mod inputs;
 mod launcher;
 mod libraries;

@@ -452,12 +452,13 @@ fn make_scratch_disk(runner: &dyn Runner, path: &Path, size: u64) -> Result<(), 
 #[path = "prepare_tests.rs"]
 mod tests;
 
-/// The hypervisor's command line for `request`, as a shell would run it.
+/// What would run `request`'s machine, as a shell would: QEMU's command line, or `VirtualBox`' files and programs.
 pub fn dry_run(request: &LaunchRequest) -> Result<String, LaunchError> {
     let folder = request.scratch_parent.join("hpcvm-vm-XXXXXXXXXXXX");
+    let machine = machine(request, &folder)?;
     if request.hypervisor == Hypervisor::VirtualBox {
-        return Ok(virtualbox::dry_run(&folder));
+        return Ok(virtualbox::dry_run(&machine, &request.image.disk, &folder));
     }
-    let line = qemu::command_line(&machine(request, &folder)?)?;
+    let line = qemu::command_line(&machine)?;
     Ok(Invocation::new(line.program).args(line.arguments).to_string())
 }

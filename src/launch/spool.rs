@@ -142,7 +142,9 @@ mod tests {
         };
         let count = spooling.follow(stream);
         // Told before the port has passed its bytes: their order is what counts.
-        counts.iter().for_each(|&told| count.send(told).unwrap());
+        for &told in counts {
+            count.send(told).unwrap();
+        }
         drop(count);
         thread::sleep(Duration::from_millis(20));
         guest.write_all(by_port).unwrap();

@@ -46,10 +46,13 @@ pub(super) struct Stream {
     moved: Condvar,
 }
 
+/// Hears each piece after the host has it.
+type Listen = dyn FnMut(&[u8]) + Send;
+
 struct Sink {
     to: Box<dyn Write + Send>,
     tell: Sender<Message>,
-    listen: Box<dyn FnMut(&[u8]) + Send>,
+    listen: Box<Listen>,
     is_wanted: bool,
     arrived: u64,
     has_port_ended: bool,

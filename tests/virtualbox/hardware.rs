@@ -45,7 +45,7 @@ fn processors_and_a_network_are_in_the_settings_and_in_the_started_machine() {
 }
 
 /// The machine of the tests with its disks in `folder`.
-fn machine(folder: &Path) -> Machine {
+pub(crate) fn machine(folder: &Path) -> Machine {
     let disk = |id: &str, file: &str, format, bus| Disk {
         id: id.into(),
         file: folder.join(file),

@@ -140,6 +140,34 @@ fn a_kept_launch_leaves_its_files_and_the_result_disk_says_the_same() {
 }
 
 #[test]
+fn a_dry_run_tells_files_sockets_and_programs_in_their_order() {
+    let Some(tree) = tree("a_dry_run_tells_files_sockets_and_programs_in_their_order") else {
+        return;
+    };
+    let place = Place::new(tree);
+    let told = told(&mut place.run(&["--dry-run", "--", "true"]));
+    let said = told.success();
+    let mut rest = said;
+    for words in [
+        &format!("clone.vdi: empty differencing image of {}", disk(&place).display())[..],
+        "/job.disk: the disk job",
+        "/job.vmdk: its descriptor",
+        "/result.disk: the disk result",
+        "/hpcvm.vbox: the machine's settings",
+        "/virtualbox/VirtualBox.xml: ",
+        "/tmp/.vbox-hpcvm-vm-XXXXXXXXXXXX-ipc/control",
+        "VBOX_IPC_SOCKETID=hpcvm-vm-XXXXXXXXXXXX VBoxSVC --auto-shutdown",
+        "VBoxHeadless --startvm hpcvm --vrde off",
+    ] {
+        rest = rest
+            .split_once(words)
+            .unwrap_or_else(|| panic!("no {words} in its place: {said}"))
+            .1;
+    }
+    place.assert_clean();
+}
+
+#[test]
 fn what_virtualbox_cannot_do_is_refused_before_anything_starts() {
     let Some(tree) = tree("what_virtualbox_cannot_do_is_refused_before_anything_starts") else {
         return;

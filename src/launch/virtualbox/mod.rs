@@ -1,6 +1,8 @@
 //! A launch's machine under `VirtualBox`: its programs and its ports.
 
 mod bridge;
+mod dry_run;
 mod start;
 
-pub(super) use start::{VirtualBox, dry_run};
+pub(super) use dry_run::dry_run;
+pub(super) use start::VirtualBox;

@@ -106,16 +106,6 @@ impl VirtualBox {
     }
 }
 
-/// The command that runs the machine of a launch in `folder`, as a shell would run it.
-pub(in super::super) fn dry_run(folder: &Path) -> String {
-    let home = folder.join("virtualbox");
-    let invocation = Invocation::new("VBoxHeadless").args(["--startvm", "hpcvm", "--vrde", "off"]);
-    invocation
-        .env("VBOX_USER_HOME", home)
-        .env("VBOX_IPC_SOCKETID", folder.file_name().unwrap_or_default())
-        .to_string()
-}
-
 /// Interpreted machines need no driver.
 fn check_driver(installation: &Installation, accelerator: Accelerator) -> Result<(), VirtualBoxError> {
     if accelerator == Accelerator::Tcg {
