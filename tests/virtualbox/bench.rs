@@ -99,7 +99,7 @@ fn figures() {
             times.sort();
             let [median, ninety, most, all] = [50, 90, 99, 100].map(|percent| percentile(&times, percent));
             let wall = if step == 2 {
-                format!("{:8.1}", milliseconds(making) / machines as f64)
+                format!("{:8.1}", milliseconds(making / u32::try_from(machines).unwrap()))
             } else {
                 String::new()
             };

@@ -79,7 +79,7 @@ fn filled(bytes: usize) -> String {
         if index.is_multiple_of(64) {
             b'\n'
         } else {
-            b'a' + (index % 26) as u8
+            b'a' + u8::try_from(index % 26).unwrap()
         }
     };
     String::from_utf8((1..=bytes).map(byte).collect()).unwrap()
