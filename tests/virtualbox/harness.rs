@@ -233,8 +233,14 @@ impl Place {
 }
 
 impl Drop for Place {
-    /// Sockets of those that a test kept or killed.
+    /// Services that `VBoxManage` started and that stay for some seconds, and sockets of those that a test kept or killed.
     fn drop(&mut self) {
+        for (process, _) in self.found() {
+            let _ = Command::new("kill")
+                .args(["-s", "KILL", &process])
+                .stderr(Stdio::null())
+                .status();
+        }
         for left in self.sockets() {
             let _ = fs::remove_dir_all(left);
         }
