@@ -15,7 +15,7 @@ const HEADLESS: &str = r#"
 folder=$(dirname "$VBOX_USER_HOME") sockets=/tmp/.vbox-$VBOX_IPC_SOCKETID-ipc
 mkdir "$folder/Logs" && echo begun >"$folder/Logs/VBox.log"
 base=$(sed -n 's/.*location="\([^"]*\)" format="VDI" type="MultiAttach".*/\1/p' "$folder/hpcvm.vbox")
-memory=$(sed -n 's/.*RAMSize="\([0-9]*\)".*/\1/p' "$folder/hpcvm.vbox")
+memory=$(sed -n 's/.*<Memory RAMSize="\([0-9]*\)".*/\1/p' "$folder/hpcvm.vbox")
 disk() { echo "-drive file=$2,format=$3,if=ide,index=$1,snapshot=$4,file.locking=off"; }
 port() { echo "-chardev socket,id=$1,path=$sockets/$1 -serial chardev:$1"; }
 exec qemu-system-i386 -accel tcg -machine q35 -m "$memory" -display none -monitor none -nic none -no-reboot \
