@@ -16,6 +16,7 @@ pub struct Invocation {
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) folder: Option<PathBuf>,
+    pub(super) small_pages: bool,
 }
 
 impl Invocation {
@@ -27,6 +28,7 @@ impl Invocation {
             arguments: Vec::new(),
             environment: Vec::new(),
             folder: None,
+            small_pages: false,
         }
     }
 
@@ -57,6 +59,13 @@ impl Invocation {
     #[must_use]
     pub fn current_dir(mut self, folder: impl AsRef<Path>) -> Self {
         self.folder = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// Keeps huge pages from a program that is started tethered (prctl(2), `PR_SET_THP_DISABLE`).
+    #[must_use]
+    pub const fn small_pages(mut self, small: bool) -> Self {
+        self.small_pages = small;
         self
     }
 

@@ -47,11 +47,15 @@ impl Host {
         // Held beyond spawn() by this vector; the closure only copies their numbers.
         let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let deaf_to = deaf_to();
+        let small_pages = invocation.small_pages;
         // SAFETY: between fork and exec the closure makes only system calls (prctl, getppid,
         // dup, through rustix without allocation, and sigprocmask) and touches memory it owns.
         unsafe {
             command.pre_exec(move || {
                 block(&deaf_to)?;
+                if small_pages {
+                    rustix::thread::disable_transparent_huge_pages(true)?;
+                }
                 tether(parent, &numbers)
             });
         }
@@ -145,6 +149,26 @@ mod tests {
         more.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"abc");
         assert!(child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn huge_pages_are_kept_from_whom_they_are_to_be_kept() {
+        let host = Host::new("/usr/bin:/bin".into(), "/".into());
+        for (small, enabled) in [(false, "THP_enabled:\t1"), (true, "THP_enabled:\t0")] {
+            let mut log = tempfile::tempfile().unwrap();
+            let status = Invocation::new("cat").arg("/proc/self/status").small_pages(small);
+            assert!(
+                host.spawn_tethered(&status, &log, &[])
+                    .unwrap()
+                    .wait()
+                    .unwrap()
+                    .success()
+            );
+            let mut said = String::new();
+            std::io::Seek::rewind(&mut log).unwrap();
+            log.read_to_string(&mut said).unwrap();
+            assert!(said.contains(enabled), "{said}");
+        }
     }
 
     #[test]
