@@ -234,9 +234,8 @@ impl JobDescription {
         if let Some(path) = &self.scratch {
             body.string(tag::SCRATCH, path)?;
         }
-        self.spool
-            .iter()
-            .for_each(|spool| body.record(tag::SPOOL, &[&spool.encode()]));
+        let spool = self.spool.map(Spool::encode);
+        spool.iter().for_each(|spool| body.record(tag::SPOOL, &[spool]));
         self.libraries
             .iter()
             .try_for_each(|libraries| encode_libraries(libraries, body))

@@ -19,6 +19,7 @@ use super::request::{Interrupt, LaunchRequest, Streams};
 use super::scratch::ScratchFolder;
 use super::session::{End, Outcome, Session};
 use super::template::{self, Template, TemplateError};
+use super::virtualbox;
 use crate::exec::Host;
 use crate::guest::result_disk::Ending;
 use crate::hypervisor::Hypervisor;
@@ -215,6 +216,12 @@ fn hold_image(request: &LaunchRequest) -> Option<Hold> {
 
 /// Keeps what a machine of `VirtualBox` said that failed its job.
 fn with_logs(error: LaunchError, request: &LaunchRequest, folder: &Path) -> LaunchError {
+    if matches!(error, LaunchError::HypervisorKilled) && virtualbox::is_disk_full(folder) {
+        return LaunchError::Scratch {
+            path: folder.to_owned(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+    }
     let place = request.failure_logs.as_ref().filter(|_| !request.keep);
     let is_ours = request.hypervisor == Hypervisor::VirtualBox && error.is_the_machine_s();
     let Some(place) = place.filter(|_| is_ours) else {

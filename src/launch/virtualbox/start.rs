@@ -10,6 +10,7 @@ use super::super::request::LaunchRequest;
 use super::super::spawn::Spawned;
 use super::super::spool::{self, Spooling};
 use super::bridge::Bridge;
+use super::disk_full;
 use crate::exec::{Host, Invocation};
 use crate::guest::result_disk::Spool;
 use crate::hypervisor::accelerator::Accelerator;
@@ -88,6 +89,7 @@ impl VirtualBox {
             "off",
         ]);
         let child = host.spawn_tethered(&self.folders.within(invocation), &log_file, &[])?;
+        disk_full::watch(&child, &self.folder).map_err(failed)?;
         let ports = self.bridge.join(&child).map_err(failed)?;
         Ok(Spawned {
             child,
