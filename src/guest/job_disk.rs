@@ -234,11 +234,11 @@ impl JobDescription {
         if let Some(path) = &self.scratch {
             body.string(tag::SCRATCH, path)?;
         }
-        let spool = self.spool.map(Spool::encode);
-        spool.iter().for_each(|spool| body.record(tag::SPOOL, &[spool]));
-        self.libraries
-            .iter()
-            .try_for_each(|libraries| encode_libraries(libraries, body))
+        if let Some(spool) = self.spool {
+            body.record(tag::SPOOL, &[&spool.encode()]);
+        }
+        let encode = |libraries: &LibraryMount| encode_libraries(libraries, body);
+        self.libraries.iter().try_for_each(encode)
     }
 
     fn encode_job(&self, body: &mut Body) -> Result<(), JobDiskError> {
