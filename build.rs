@@ -47,6 +47,7 @@ const fn linux_program(name: &'static str, source: &'static str, flags: &'static
         "overlays/job-runner/src/preload.h",
         "overlays/job-runner/src/records.h",
         "overlays/job-runner/src/reports.h",
+        "overlays/job-runner/src/spool.h",
         "overlays/job-runner/src/streams.h",
         "overlays/job-runner/src/sys.h",
         "overlays/job-runner/src/virtualbox.h",

@@ -30,6 +30,14 @@ impl Wanted {
         }
     }
 
+    /// What a slot must have memory for; where the node decides, it is mostly QEMU.
+    pub(super) const fn expected(kind: Option<HypervisorKind>) -> Hypervisor {
+        match kind {
+            Some(HypervisorKind::VirtualBox) => Hypervisor::VirtualBox,
+            Some(HypervisorKind::Qemu) | None => Hypervisor::Qemu,
+        }
+    }
+
     /// What a job file says.
     pub(super) const fn of(kind: Option<HypervisorKind>) -> Self {
         match kind {

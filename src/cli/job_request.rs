@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::hypervisor::Wanted;
 use super::places::absolute;
 use super::run::{JobOptions, duration};
 use super::run_warm::SiteArgs;
@@ -314,6 +315,7 @@ fn submission(
 fn plausibility(args: &JobArgs, request: &LaunchRequest) -> Plausibility {
     Plausibility {
         vms: args.vms_per_slot,
+        hypervisor: Wanted::expected(args.options.hypervisor.kind()),
         memory: request.memory,
         cpus: request.cpus,
         slots: args.slots,
@@ -363,6 +365,7 @@ impl JobPlan {
         let asked = &self.submission;
         let plausibility = Plausibility {
             vms: self.vms_per_slot,
+            hypervisor: Wanted::expected(self.hypervisor),
             memory: self.request.memory,
             cpus: self.request.cpus,
             slots: wrapper.slots,

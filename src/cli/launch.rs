@@ -171,6 +171,7 @@ impl Launcher<'_> {
             request.libraries = Libraries::find(image, &places, by, request.start)?;
         }
         hypervisor::apply(hypervisor, &mut request);
+        request.failure_logs = Some(self.folder.path().join("failed"));
         let place = run_warm::PlaceArgs::below(&self.job.node_scratch.path());
         let warmth = hypervisor::warmth(hypervisor, self.job.vm.warmth);
         let site = self.job.site_templates.as_ref().map(JobText::path);

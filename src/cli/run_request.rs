@@ -131,6 +131,7 @@ pub(super) fn plain(
         },
         console: None,
         keep: false,
+        failure_logs: Some(context.places.cache.join("failed")),
         scratch_parent: context.places.scratch.clone(),
         image,
     }

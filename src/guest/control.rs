@@ -30,6 +30,8 @@ pub enum Report {
         /// When, in the guest's time.
         uptime: Duration,
     },
+    /// So many bytes of standard output and standard error stand on the result disk: `spooled OUT ERR`.
+    Spooled([u64; 2]),
     /// What kept the guest from starting the job: `problem TEXT`; an ending follows.
     Problem(String),
     /// The command is there and cannot be executed, because this program that starts it, its
@@ -98,6 +100,9 @@ impl Report {
         }
         let mut numbers = rest.split(' ').map(|number| number.parse::<u64>().ok());
         let mut next = || numbers.next().flatten();
+        if word == "spooled" {
+            return Some(Self::Spooled([next()?, next()?]));
+        }
         let uptime = Duration::from_nanos(next()?);
         let (step, ending): (Step, fn(u64) -> Option<Ending>) = match word {
             "waiting" => return Some(Self::Waiting { uptime }),
@@ -202,6 +207,7 @@ mod tests {
         assert!(
             matches!(refused, Report::Ended { step: Step::Command, result, .. } if result.ending == Ending::NotStarted(2))
         );
+        assert_eq!(Report::parse("spooled 4194304 0"), Ok(Report::Spooled([4_194_304, 0])));
         assert_eq!(
             Report::parse("problem no job disk "),
             Ok(Report::Problem("no job disk".into()))
@@ -214,7 +220,15 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_an_error() {
-        for line in ["", "ready", "ready x", "exit 1 300 0 0 0", "exit 1 7 0 0", "hello 1"] {
+        for line in [
+            "",
+            "ready",
+            "ready x",
+            "exit 1 300 0 0 0",
+            "exit 1 7 0 0",
+            "hello 1",
+            "spooled 1",
+        ] {
             assert_eq!(Report::parse(line), Err(NotAReport(line.to_owned())), "{line}");
         }
     }

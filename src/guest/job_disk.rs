@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use super::result_disk::Spool;
 use crate::digest::Digest;
 
 /// The first eight bytes of a job disk.
@@ -52,6 +53,8 @@ pub struct JobDescription {
     pub scratch: Option<OsString>,
     /// The shared library repository, when the image links to it.
     pub libraries: Option<LibraryMount>,
+    /// Where large output goes, when the ports are slow.
+    pub spool: Option<Spool>,
 }
 
 /// The generation of the shared library repository that a guest mounts, read-only, before it runs
@@ -179,6 +182,7 @@ pub(super) mod tag {
     pub(in crate::guest) const TOUCH: u16 = 21;
     pub(in crate::guest) const PRELOAD: u16 = 22;
     pub(in crate::guest) const OTHERS: u16 = 23;
+    pub(super) const SPOOL: u16 = 24;
 }
 
 /// The repository is a folder of the host.
@@ -230,10 +234,11 @@ impl JobDescription {
         if let Some(path) = &self.scratch {
             body.string(tag::SCRATCH, path)?;
         }
-        if let Some(libraries) = &self.libraries {
-            encode_libraries(libraries, body)?;
+        if let Some(spool) = self.spool {
+            body.record(tag::SPOOL, &[&spool.encode()]);
         }
-        Ok(())
+        let encode = |libraries: &LibraryMount| encode_libraries(libraries, body);
+        self.libraries.iter().try_for_each(encode)
     }
 
     fn encode_job(&self, body: &mut Body) -> Result<(), JobDiskError> {
@@ -318,6 +323,7 @@ impl JobDescription {
             tag::NETWORK => self.network = Some(network(payload)?),
             tag::SCRATCH => self.scratch = Some(string(payload)?),
             tag::LIBRARIES => self.libraries = Some(libraries(payload)?),
+            tag::SPOOL => self.spool = Spool::decode(payload),
             _ => {}
         }
         Ok(())

@@ -46,6 +46,11 @@ fn example() -> JobDescription {
             digest: Digest::of(b"index"),
             path: "/usr/lib/hpcvm/libs".into(),
         }),
+        spool: Some(Spool {
+            after: 1000,
+            offset: 64 << 30,
+            room: 32 << 30,
+        }),
     }
 }
 

@@ -13,6 +13,46 @@ pub const TAR_OFFSET: u64 = 4096;
 /// Bytes of the header.
 pub const HEADER_LENGTH: usize = 48;
 
+/// Output that goes to the host by the result disk instead of by a port that is slow.
+///
+/// The first bytes of each stream go by its port; all that follow stand on the disk, standard output's first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spool {
+    /// Bytes of each stream that go by its port.
+    pub after: u64,
+    /// Where standard output goes on, in bytes from the disk's start.
+    pub offset: u64,
+    /// Room for each of the two streams, in bytes.
+    pub room: u64,
+}
+
+impl Spool {
+    /// Where standard output (0) or standard error (1) goes on.
+    #[must_use]
+    pub const fn place(&self, stream: usize) -> u64 {
+        if stream == 0 {
+            self.offset
+        } else {
+            self.offset + self.room
+        }
+    }
+
+    /// The payload of the job disk's record.
+    pub(super) fn encode(self) -> Vec<u8> {
+        [self.after, self.offset, self.room].map(u64::to_le_bytes).concat()
+    }
+
+    /// Reads a record's payload; `None` where it is cut short.
+    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
+        let long = |at: usize| Some(u64::from_le_bytes(payload.get(at..at + 8)?.try_into().ok()?));
+        Some(Self {
+            after: long(0)?,
+            offset: long(8)?,
+            room: long(16)?,
+        })
+    }
+}
+
 /// How the guest says a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {

@@ -4,7 +4,7 @@
 //! so that a hostile or cut archive neither leaves the target nor half-replaces it.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read as _, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, EntryType};
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::error::LaunchError;
 use super::request::Output;
+use super::spool::OUTPUTS_END;
 use crate::durable;
 use crate::guest::result_disk::TAR_OFFSET;
 
@@ -24,7 +25,8 @@ pub(super) fn collect(disk: &Path, outputs: &[Output]) -> Result<(), LaunchError
     let unreadable = |error: io::Error| refused(disk, format!("the guest's archive cannot be read: {error}"));
     let mut file = File::open(disk).map_err(unreadable)?;
     file.seek(SeekFrom::Start(TAR_OFFSET)).map_err(unreadable)?;
-    let mut archive = Archive::new(file);
+    // What follows is no archive.
+    let mut archive = Archive::new(file.take(OUTPUTS_END - TAR_OFFSET));
     archive.set_unpack_xattrs(false);
     for entry in archive.entries().map_err(unreadable)? {
         let mut entry = entry.map_err(unreadable)?;
@@ -76,7 +78,7 @@ impl<'a> Parcel<'a> {
         plain(name)?.strip_prefix(asked).ok().map(Path::to_owned)
     }
 
-    fn unpack(&mut self, entry: &mut tar::Entry<'_, File>, below: &Path) -> Result<(), LaunchError> {
+    fn unpack(&mut self, entry: &mut tar::Entry<'_, io::Take<File>>, below: &Path) -> Result<(), LaunchError> {
         let path = joined(&self.output.guest, below);
         match entry.header().entry_type() {
             EntryType::Regular

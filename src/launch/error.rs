@@ -158,9 +158,20 @@ pub enum LaunchError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The job wrote more than the result disk takes.
+    #[error("{0}: the job could write no more")]
+    OutputTooLarge(String),
     /// There is no template for a warm start that was insisted on.
     #[error(transparent)]
     Template(Box<TemplateError>),
+    /// The machine failed, and what its programs said was kept.
+    #[error("{error}\n  logs: {}", folder.display())]
+    Logged {
+        /// How it failed.
+        error: Box<Self>,
+        /// Where the logs are.
+        folder: PathBuf,
+    },
     /// `VirtualBox` cannot run the machine.
     #[error(transparent)]
     VirtualBox(Box<VirtualBoxError>),
@@ -172,6 +183,22 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
+}
+
+impl LaunchError {
+    /// Whether the machine failed the job: neither the job itself, nor whoever stopped it.
+    pub(super) const fn is_the_machine_s(&self) -> bool {
+        matches!(
+            self,
+            Self::Hypervisor { .. }
+                | Self::HypervisorKilled
+                | Self::GuestDied { .. }
+                | Self::BootTimeout { .. }
+                | Self::Refused { .. }
+                | Self::LostOutput { .. }
+                | Self::VirtualBox(_)
+        )
+    }
 }
 
 impl From<VirtualBoxError> for LaunchError {
@@ -220,16 +247,21 @@ impl Problem for LaunchError {
             Self::LostOutput { .. } => "HV4301",
             Self::Collect { .. } => "HV4302",
             Self::UnwrittenOutput { .. } => "HV4303",
+            Self::OutputTooLarge(_) => "HV4304",
             Self::Template(error) => error.code(),
+            Self::Logged { error, .. } => error.code(),
             Self::VirtualBox(error) => error.code(),
         }
     }
 
     fn blame(&self) -> Blame {
         match self {
-            Self::Share { .. } | Self::Input { .. } | Self::Job(_) | Self::Folder { .. } | Self::Collect { .. } => {
-                Blame::User
-            }
+            Self::Share { .. }
+            | Self::Input { .. }
+            | Self::Job(_)
+            | Self::Folder { .. }
+            | Self::OutputTooLarge(_)
+            | Self::Collect { .. } => Blame::User,
             Self::Command { .. } | Self::Start { .. } => Blame::Image,
             Self::Scratch { .. }
             | Self::Memory { .. }
@@ -239,6 +271,7 @@ impl Problem for LaunchError {
             | Self::UnwrittenOutput { .. }
             | Self::HypervisorKilled => Blame::Host,
             Self::Template(error) => error.blame(),
+            Self::Logged { error, .. } => error.blame(),
             Self::VirtualBox(error) => error.blame(),
             Self::TimeLimit(_) => Blame::Timeout,
             Self::Interrupted(_)
@@ -255,12 +288,17 @@ impl Problem for LaunchError {
         let help = match self {
             Self::Exec(error) => return error.help(),
             Self::Template(error) => return error.help(),
+            Self::Logged { error, .. } => return error.help(),
             Self::VirtualBox(error) => return error.help(),
             Self::Scratch { .. } => "set TMPDIR to a folder of this machine with space, which you may write to",
             Self::Memory { .. } => "ask for less with --memory, or run it where there is more",
             Self::MemoryOfAll { .. } => "ask for less with --memory, or for fewer VMs in a slot",
             Self::Start { .. } => "leave --boot out, or build the image from a recipe with hpcvm's own initrd",
             Self::Share { .. } => "share another folder with --share HOST[:GUEST], or none with --no-cwd",
+            Self::OutputTooLarge(_) => {
+                "VirtualBox's serial ports are slow, so large output goes over a disk of 32 GiB for each stream: have \
+                 the job write to a file in a shared folder (--share)"
+            }
             Self::Job(_) => "pass long lists in a file: with --input, or in the shared working directory",
             Self::Hypervisor { .. } | Self::GuestDied { .. } => {
                 "keep the whole console with --console FILE; give the guest more --memory if it ran out of it"

@@ -22,6 +22,8 @@ pub(super) enum Message {
     Unwritten(Channel, io::Error),
     /// A stream or the control conversation is at its end.
     StreamEnded,
+    /// No more is read off the result disk of a stream.
+    SpoolEnded,
     Interrupted(Interrupt),
     HypervisorGone,
 }

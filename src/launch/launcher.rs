@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::backend::Backend;
 use super::collect;
 use super::error::LaunchError;
+use super::failure_logs;
 use super::logs::Logs;
 use super::memory;
 use super::prepare;
@@ -19,8 +20,10 @@ use super::request::{Interrupt, LaunchRequest, Streams};
 use super::scratch::ScratchFolder;
 use super::session::{End, Outcome, Session};
 use super::template::{self, Template, TemplateError};
+use super::virtualbox;
 use crate::exec::Host;
 use crate::guest::result_disk::Ending;
+use crate::hypervisor::Hypervisor;
 use crate::hypervisor::machine::Machine;
 use crate::hypervisor::monitor;
 use crate::image::hold::{Hold, hold};
@@ -36,7 +39,7 @@ pub fn launch(
     interrupts: Receiver<Interrupt>,
     timeline: &mut Timeline,
 ) -> Result<Outcome, LaunchError> {
-    memory::check(request.memory)?;
+    memory::check(request.hypervisor, request.memory)?;
     let _hold = hold_image(request);
     let folder = ScratchFolder::create(&request.scratch_parent, request.keep)?;
     let machine = prepare::machine(request, folder.path())?;
@@ -59,11 +62,13 @@ pub fn launch(
         streams: Some(streams),
         timeline,
     };
-    let verdict = attempts.run().map_err(|error| named(error, request));
+    let verdict = attempts
+        .run()
+        .map_err(|error| with_logs(named(error, request), request, folder.path()));
     // Outputs are worth having even when the job failed; its failure is worth more than theirs.
     let collected = match &verdict {
         Ok(outcome) if !matches!(outcome.ending, Ending::NotStarted(_)) => {
-            collect::collect(&folder.path().join("result.disk"), &request.outputs)
+            collect::collect(&folder.path().join(prepare::RESULT_DISK), &request.outputs)
         }
         _ => Ok(()),
     };
@@ -207,7 +212,7 @@ impl Attempts<'_> {
             tracing::info!(said = session.last_words(), "the machine did not run");
             return Ok(None);
         }
-        session.consult(&self.folder.join("result.disk"));
+        session.consult(&self.folder.join(prepare::RESULT_DISK));
         Ok(Some(session.judge(end)))
     }
 }
@@ -218,6 +223,31 @@ fn hold_image(request: &LaunchRequest) -> Option<Hold> {
     let held = hold(request.image.disk.parent()?);
     held.inspect_err(|error| tracing::debug!(%error, "the image cannot be held"))
         .ok()
+}
+
+/// Keeps what a machine of `VirtualBox` said that failed its job.
+fn with_logs(error: LaunchError, request: &LaunchRequest, folder: &Path) -> LaunchError {
+    if matches!(error, LaunchError::HypervisorKilled) && virtualbox::is_disk_full(folder) {
+        return LaunchError::Scratch {
+            path: folder.to_owned(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+    }
+    let place = request.failure_logs.as_ref().filter(|_| !request.keep);
+    let is_ours = request.hypervisor == Hypervisor::VirtualBox && error.is_the_machine_s();
+    let Some(place) = place.filter(|_| is_ours) else {
+        return error;
+    };
+    match failure_logs::keep(folder, place) {
+        Ok(folder) => LaunchError::Logged {
+            error: Box::new(error),
+            folder,
+        },
+        Err(reason) => {
+            tracing::warn!(place = %place.display(), %reason, "the machine's logs are not kept");
+            error
+        }
+    }
 }
 
 /// Adds what only the request knows to an error.

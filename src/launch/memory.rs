@@ -1,17 +1,20 @@
 //! Whether a machine fits into this host's memory.
 
 use super::error::LaunchError;
+use crate::hypervisor::Hypervisor;
 use crate::units::{Bytes, KIB};
 
-/// What the hypervisor needs besides the guest's memory.
-const OVERHEAD: Bytes = Bytes::mebibytes(48);
+/// What a guest and its hypervisor need.
+fn needed(hypervisor: Hypervisor, guest: Bytes) -> Bytes {
+    Bytes(guest.0.saturating_add(hypervisor.overhead().0))
+}
 
-/// Refuses guests that this host's free memory does not hold together.
-pub(super) fn check_all(guests: &[Bytes]) -> Result<(), LaunchError> {
-    let sum = guests.iter().fold(0_u64, |sum, guest| {
-        sum.saturating_add(guest.0).saturating_add(OVERHEAD.0)
-    });
-    match check(Bytes(sum.saturating_sub(OVERHEAD.0))) {
+/// Refuses guests that this host's free memory does not hold together with their hypervisors.
+pub(super) fn check_all(hypervisor: Hypervisor, guests: &[Bytes]) -> Result<(), LaunchError> {
+    let sum = guests
+        .iter()
+        .fold(0_u64, |sum, guest| sum.saturating_add(needed(hypervisor, *guest).0));
+    match check_sum(Bytes(sum)) {
         Err(LaunchError::Memory { needed, available }) if guests.len() > 1 => Err(LaunchError::MemoryOfAll {
             vms: guests.len(),
             each: guests.iter().copied().max().unwrap_or_default(),
@@ -23,14 +26,17 @@ pub(super) fn check_all(guests: &[Bytes]) -> Result<(), LaunchError> {
 }
 
 /// Refuses a guest that this host's free memory does not hold.
-pub(super) fn check(guest: Bytes) -> Result<(), LaunchError> {
+pub(super) fn check(hypervisor: Hypervisor, guest: Bytes) -> Result<(), LaunchError> {
+    check_sum(needed(hypervisor, guest))
+}
+
+fn check_sum(needed: Bytes) -> Result<(), LaunchError> {
     let Some(available) = std::fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| available(&text))
     else {
         return Ok(());
     };
-    let needed = Bytes(guest.0.saturating_add(OVERHEAD.0));
     if needed > available {
         Err(LaunchError::Memory { needed, available })
     } else {
@@ -58,10 +64,23 @@ mod tests {
 
     #[test]
     fn a_guest_that_cannot_fit_is_refused() {
-        assert!(check(Bytes::mebibytes(1)).is_ok());
-        assert!(matches!(check(Bytes(u64::MAX)), Err(LaunchError::Memory { .. })));
-        assert!(check_all(&[Bytes::mebibytes(1); 3]).is_ok());
-        let error = check_all(&[Bytes(u64::MAX / 8); 4]).unwrap_err().to_string();
-        assert!(error.starts_with("4 guests of up to "), "{error}");
+        for hypervisor in [Hypervisor::Qemu, Hypervisor::VirtualBox] {
+            assert!(check(hypervisor, Bytes::mebibytes(1)).is_ok());
+            assert!(matches!(
+                check(hypervisor, Bytes(u64::MAX)),
+                Err(LaunchError::Memory { .. })
+            ));
+            assert!(check_all(hypervisor, &[Bytes::mebibytes(1); 3]).is_ok());
+            let error = check_all(hypervisor, &[Bytes(u64::MAX / 8); 4])
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with("4 guests of up to "), "{error}");
+        }
+        // Two processes for each machine of VirtualBox, one for QEMU's.
+        assert_eq!(
+            needed(Hypervisor::VirtualBox, Bytes::mebibytes(32)),
+            Bytes::mebibytes(128)
+        );
+        assert_eq!(needed(Hypervisor::Qemu, Bytes::mebibytes(32)), Bytes::mebibytes(80));
     }
 }

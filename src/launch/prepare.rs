@@ -13,6 +13,7 @@ use super::error::LaunchError;
 use super::inputs;
 use super::libraries::Libraries;
 use super::request::{LaunchRequest, Share, Start};
+use super::spool;
 use super::virtualbox;
 use crate::exec::{FIRST_DESCRIPTOR, Invocation, Runner};
 use crate::guest::job_disk::{
@@ -37,8 +38,8 @@ pub(super) const NOTHING_SHARED: &str = "nothing";
 const LEAST_JOB_DISK: u64 = GIB;
 /// The input archive begins here on the job disk; descriptions are shorter.
 const INPUT_OFFSET: u64 = 8 * MIB;
-/// A result disk for outputs is this long; only what is written takes space.
-const RESULT_LENGTH: u64 = 64 * GIB;
+/// The result disk's file; only what is written to it takes space.
+pub(super) const RESULT_DISK: &str = "result.disk";
 /// The scratch disk's file system label, by which the guest knows it.
 const SCRATCH_LABEL: &str = "hpcvm-scratch";
 /// Where the scratch disk is mounted.
@@ -81,8 +82,8 @@ pub(super) fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine,
         virtio("job", "job.disk", true),
     ];
     // Every disk costs the firmware and the guest's kernel 15 ms under emulation.
-    if !request.outputs.is_empty() {
-        disks.push(virtio("result", "result.disk", false));
+    if has_result_disk(request) {
+        disks.push(virtio("result", RESULT_DISK, false));
     }
     if request.scratch.is_some() {
         disks.push(virtio("scratch", "scratch.disk", false));
@@ -275,6 +276,7 @@ fn description(request: &LaunchRequest) -> JobDescription {
         network: (request.network == Network::User).then(user_network),
         scratch: request.scratch.map(|_| OsString::from(SCRATCH_PATH)),
         libraries: request.libraries.as_ref().map(library_mount),
+        spool: spool::of(request),
     }
 }
 
@@ -322,8 +324,8 @@ pub(super) fn make_clone(
 /// Writes the other disks of `request`'s machine into `folder`.
 pub(super) fn make_disks(runner: &dyn Runner, request: &LaunchRequest, folder: &Path) -> Result<(), LaunchError> {
     write_job_disk(request, &folder.join("job.disk"))?;
-    if !request.outputs.is_empty() {
-        write_result_disk(&folder.join("result.disk"))?;
+    if has_result_disk(request) {
+        write_result_disk(request, &folder.join(RESULT_DISK))?;
     }
     if let Some(size) = request.scratch {
         make_scratch_disk(runner, &folder.join("scratch.disk"), size.0)?;
@@ -406,8 +408,8 @@ pub(super) fn make_template_disks(
     let mut disk = create(&path)?;
     disk.write_all(&header).map_err(failed(&path))?;
     disk.set_len(job_disk_length(request, 0)).map_err(failed(&path))?;
-    if !request.outputs.is_empty() {
-        write_result_disk(&folder.join("result.disk"))?;
+    if has_result_disk(request) {
+        write_result_disk(request, &folder.join(RESULT_DISK))?;
     }
     if let Some(size) = request.scratch {
         make_scratch_disk(runner, &folder.join("scratch.disk"), size.0)?;
@@ -415,14 +417,19 @@ pub(super) fn make_template_disks(
     Ok(())
 }
 
-fn write_result_disk(path: &Path) -> Result<(), LaunchError> {
+/// Whether the guest leaves anything on a disk: files, or large output.
+fn has_result_disk(request: &LaunchRequest) -> bool {
+    !request.outputs.is_empty() || spool::of(request).is_some()
+}
+
+fn write_result_disk(request: &LaunchRequest, path: &Path) -> Result<(), LaunchError> {
     let failed = |source| LaunchError::Scratch {
         path: path.to_owned(),
         source,
     };
     let mut disk = create(path)?;
     disk.write_all(&result_disk::blank()).map_err(failed)?;
-    disk.set_len(RESULT_LENGTH).map_err(failed)
+    disk.set_len(spool::disk_length(request)).map_err(failed)
 }
 
 fn make_scratch_disk(runner: &dyn Runner, path: &Path, size: u64) -> Result<(), LaunchError> {
@@ -445,12 +452,13 @@ fn make_scratch_disk(runner: &dyn Runner, path: &Path, size: u64) -> Result<(), 
 #[path = "prepare_tests.rs"]
 mod tests;
 
-/// The hypervisor's command line for `request`, as a shell would run it.
+/// What would run `request`'s machine, as a shell would: QEMU's command line, or `VirtualBox`' files and programs.
 pub fn dry_run(request: &LaunchRequest) -> Result<String, LaunchError> {
     let folder = request.scratch_parent.join("hpcvm-vm-XXXXXXXXXXXX");
+    let machine = machine(request, &folder)?;
     if request.hypervisor == Hypervisor::VirtualBox {
-        return Ok(virtualbox::dry_run(&folder));
+        return Ok(virtualbox::dry_run(&machine, &request.image.disk, &folder));
     }
-    let line = qemu::command_line(&machine(request, &folder)?)?;
+    let line = qemu::command_line(&machine)?;
     Ok(Invocation::new(line.program).args(line.arguments).to_string())
 }

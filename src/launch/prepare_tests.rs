@@ -57,6 +57,7 @@ fn request(root: RootKind, export: Option<&str>) -> LaunchRequest {
         },
         console: None,
         keep: false,
+        failure_logs: None,
         scratch_parent: "/tmp".into(),
     }
 }

@@ -54,6 +54,8 @@ pub struct LaunchRequest {
     pub console: Option<PathBuf>,
     /// Leave the private folder with clone, disks and logs in place.
     pub keep: bool,
+    /// Where the logs of a machine of `VirtualBox` are kept that failed its job; without a folder they go with it.
+    pub failure_logs: Option<PathBuf>,
     /// Where the private folder is made.
     pub scratch_parent: PathBuf,
 }

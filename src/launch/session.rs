@@ -20,6 +20,7 @@ use super::patience::Patience;
 use super::relay::Relay;
 use super::request::{Interrupt, Limits, Streams};
 use super::spawn::Spawned;
+use super::spool::Spooling;
 use super::streams::{Channel, pump_input, pump_output};
 use super::template::Watchdog;
 use super::verdict;
@@ -103,6 +104,10 @@ pub(super) struct Session<'a> {
     /// The stream that the host took no more of, and why.
     unwritten: Option<(Channel, io::Error)>,
     streams_open: u8,
+    /// Where large output stands, and who is told how much by now.
+    spooling: Option<Spooling>,
+    spools: Vec<Sender<u64>>,
+    spools_open: u8,
     stopped: Option<StopReason>,
     report: Option<(Step, ResultHeader)>,
     problem: Option<String>,
@@ -150,6 +155,9 @@ impl<'a> Session<'a> {
             arrived: [0; 2],
             unwritten: None,
             streams_open: 1,
+            spooling: spawned.spooling,
+            spools: Vec::new(),
+            spools_open: 0,
             stopped: None,
             report: None,
             problem: None,
@@ -178,7 +186,13 @@ impl<'a> Session<'a> {
                 },
             ),
         ];
-        self.streams_open += outputs.into_iter().map(u8::from).sum::<u8>();
+        for output in outputs.into_iter().flatten() {
+            self.streams_open += 1;
+            if let Some(spooling) = &self.spooling {
+                self.spools.push(spooling.follow(output));
+                self.spools_open += 1;
+            }
+        }
     }
 
     /// Whether the machine was to be restored, and never reported although nobody told it to stop.
@@ -231,6 +245,7 @@ impl<'a> Session<'a> {
                 self.close(channel);
             }
             Message::StreamEnded => self.streams_open = self.streams_open.saturating_sub(1),
+            Message::SpoolEnded => self.spools_open = self.spools_open.saturating_sub(1),
             Message::Interrupted(Interrupt::Kill) => return Some(End::Killed),
             Message::Interrupted(Interrupt::Stop(signal)) => {
                 self.go_on();
@@ -264,6 +279,7 @@ impl<'a> Session<'a> {
                     self.patience = self.limits.job.map_or_else(Patience::endless, Patience::of);
                 }
             }
+            Report::Spooled(counts) => self.pass_spooled(counts),
             Report::Problem(problem) => self.problem = Some(problem),
             Report::Interpreter(path) => self.interpreter = Some(path),
             Report::Ended { step, result, .. } => {
@@ -272,6 +288,13 @@ impl<'a> Session<'a> {
                 self.patience = Patience::endless();
                 self.acknowledge_when_complete();
             }
+        }
+    }
+
+    fn pass_spooled(&self, counts: [u64; 2]) {
+        for (spool, count) in self.spools.iter().zip(counts) {
+            // One that cannot read the disk has said so.
+            let _ = spool.send(count);
         }
     }
 
@@ -384,8 +407,14 @@ impl<'a> Session<'a> {
         self.patience = self
             .stopped
             .map_or_else(Patience::endless, |_| Patience::of(STOP_MARGIN));
-        while self.streams_open > 0 {
+        while self.streams_open > 0 || self.spools_open > 0 {
+            if self.streams_open == 0 {
+                // The guest has said its last: what it told is passed on, and no more comes.
+                self.spools.clear();
+            }
             match self.next_message() {
+                Ok(Message::SpoolEnded) => self.spools_open = self.spools_open.saturating_sub(1),
+                Ok(Message::Reported(Report::Spooled(counts))) => self.pass_spooled(counts),
                 Ok(Message::Arrived(channel, bytes)) => self.arrived[channel as usize] += bytes,
                 Ok(Message::StreamEnded) => self.streams_open -= 1,
                 Ok(Message::Unwritten(channel, error)) => self.unwritten = Some((channel, error)),

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Child;
 
 use super::error::LaunchError;
+use super::spool::Spooling;
 use crate::exec::{Host, Invocation};
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Machine, TemplateRole, TemplateUse};
@@ -21,6 +22,8 @@ pub(super) struct Spawned {
     pub(super) ports: Vec<UnixStream>,
     /// Where it takes orders, if the machine has to do with a template.
     pub(super) monitor: Option<UnixStream>,
+    /// Where large output goes, if the ports are slow.
+    pub(super) spooling: Option<Spooling>,
 }
 
 /// Starts the hypervisor of `machine`; its own words go to the file `log`. It finds `orders` when it first looks
@@ -45,7 +48,12 @@ pub(super) fn spawn(host: &Host, machine: &Machine, log: &Path, orders: Option<&
         .args(line.arguments)
         .small_pages(is_one_of_many(machine));
     let child = host.spawn_tethered(&invocation, &log_file, &theirs)?;
-    Ok(Spawned { child, ports, monitor })
+    Ok(Spawned {
+        child,
+        ports,
+        monitor,
+        spooling: None,
+    })
 }
 
 /// Whether huge pages would only cost memory: those of an emulator's translated code are half empty where many

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -51,20 +52,101 @@ pub(super) fn pump_input(mut from: Box<dyn Read + Send>, to: &UnixStream) {
     });
 }
 
+/// One of the job's outputs on its way to the host.
+pub(super) struct Stream {
+    channel: Channel,
+    sink: Mutex<Sink>,
+    /// That more has come by the port, or that no more will.
+    moved: Condvar,
+}
+
+/// Hears each piece after the host has it.
+type Listen = dyn FnMut(&[u8]) + Send;
+
+struct Sink {
+    to: Box<dyn Write + Send>,
+    tell: Sender<Message>,
+    listen: Box<Listen>,
+    is_wanted: bool,
+    arrived: u64,
+    has_port_ended: bool,
+}
+
+impl Stream {
+    /// 0 for standard output, 1 for standard error.
+    pub(super) const fn number(&self) -> usize {
+        self.channel as usize
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sink> {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes on what came. Returns whether there is anybody to tell of it.
+    pub(super) fn take(&self, bytes: &[u8]) -> bool {
+        let mut sink = self.lock();
+        if sink.is_wanted
+            && let Err(error) = write_whole(&mut *sink.to, bytes)
+        {
+            sink.is_wanted = false;
+            // A reader may go away; a file that takes no more is another matter.
+            let _ = sink.tell.send(match error.kind() {
+                io::ErrorKind::BrokenPipe => Message::NobodyReads(self.channel),
+                _ => Message::Unwritten(self.channel, error),
+            });
+        }
+        (sink.listen)(bytes);
+        sink.arrived += bytes.len() as u64;
+        let told = sink.tell.send(Message::Arrived(self.channel, bytes.len() as u64));
+        self.moved.notify_all();
+        told.is_ok()
+    }
+
+    /// Waits until so many bytes have come; whether they have before the port ended.
+    pub(super) fn has_had(&self, bytes: u64) -> bool {
+        let is_missing = |sink: &mut Sink| sink.arrived < bytes && !sink.has_port_ended;
+        let sink = self.moved.wait_while(self.lock(), is_missing);
+        sink.unwrap_or_else(PoisonError::into_inner).arrived >= bytes
+    }
+
+    /// Tells of something besides.
+    pub(super) fn tell(&self, message: Message) {
+        let _ = self.lock().tell.send(message);
+    }
+
+    fn end_port(&self) {
+        self.lock().has_port_ended = true;
+        self.moved.notify_all();
+        self.tell(Message::StreamEnded);
+    }
+}
+
 /// Passes what the guest sends on to the host, and tells how much; what nobody reads any more
-/// is counted and thrown away. `listen` gets each piece after the host has it. Returns whether there is
-/// anybody to tell of the end.
+/// is counted and thrown away. `listen` gets each piece after the host has it. Returns the stream, if there is
+/// anybody to tell of its end.
 pub(super) fn pump_output(
     channel: Channel,
     from: &UnixStream,
-    mut to: Box<dyn Write + Send>,
+    to: Box<dyn Write + Send>,
     tell: Sender<Message>,
-    mut listen: impl FnMut(&[u8]) + Send + 'static,
-) -> bool {
-    let Ok(mut from) = from.try_clone() else { return false };
+    listen: impl FnMut(&[u8]) + Send + 'static,
+) -> Option<Arc<Stream>> {
+    let mut from = from.try_clone().ok()?;
+    let stream = Arc::new(Stream {
+        channel,
+        sink: Mutex::new(Sink {
+            to,
+            tell,
+            listen: Box::new(listen),
+            is_wanted: true,
+            arrived: 0,
+            has_port_ended: false,
+        }),
+        moved: Condvar::new(),
+    });
+    let port = stream.clone();
     thread::spawn(move || {
         let mut chunk = vec![0; CHUNK];
-        let mut wanted = true;
         loop {
             let length = match from.read(&mut chunk) {
                 Ok(0) => break,
@@ -72,27 +154,13 @@ pub(super) fn pump_output(
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            let written = if wanted {
-                write_whole(&mut *to, &chunk[..length])
-            } else {
-                Ok(())
-            };
-            if let Err(error) = written {
-                wanted = false;
-                // A reader may go away; a file that takes no more is another matter.
-                let _ = tell.send(match error.kind() {
-                    io::ErrorKind::BrokenPipe => Message::NobodyReads(channel),
-                    _ => Message::Unwritten(channel, error),
-                });
-            }
-            listen(&chunk[..length]);
-            if tell.send(Message::Arrived(channel, length as u64)).is_err() {
+            if !port.take(&chunk[..length]) {
                 return;
             }
         }
-        let _ = tell.send(Message::StreamEnded);
+        port.end_port();
     });
-    true
+    Some(stream)
 }
 
 /// Writes all of `bytes`, also where the other programs that have `to` open do not want to wait for it.
@@ -120,7 +188,7 @@ mod tests {
     fn pumped(to: Box<dyn Write + Send>, bytes: &[u8]) -> Vec<Message> {
         let (guest, host) = UnixStream::pair().unwrap();
         let (tell, told): (_, Receiver<Message>) = channel();
-        assert!(pump_output(Channel::Stderr, &host, to, tell, |_| {}));
+        assert!(pump_output(Channel::Stderr, &host, to, tell, |_| {}).is_some());
         let mut guest = guest;
         guest.write_all(bytes).unwrap();
         drop(guest);

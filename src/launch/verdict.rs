@@ -53,6 +53,9 @@ fn ran(evidence: &Evidence<'_>, result: ResultHeader) -> Result<Outcome, LaunchE
                 .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
         });
     }
+    if let Some(problem) = &evidence.problem {
+        return Err(LaunchError::OutputTooLarge(problem.clone()));
+    }
     let written = [result.stdout_bytes, result.stderr_bytes];
     for (stream, (written, arrived)) in [Channel::Stdout, Channel::Stderr]
         .map(Channel::name)

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use crate::diagnostic::{Blame, Problem};
+use crate::hypervisor::Hypervisor;
 use crate::units::Bytes;
 
-/// What a hypervisor needs besides its guest's memory, rounded up: pages of its own, the guest's
-/// page tables, buffers of disks and streams.
-const HYPERVISOR_MEMORY: Bytes = Bytes::mebibytes(64);
+/// What a hypervisor may need beyond what was measured of it: the guest's page tables, buffers of disks and streams.
+const RESERVE: Bytes = Bytes::mebibytes(16);
 
 /// What is compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Plausibility {
     /// VMs in each slot.
     pub vms: u32,
+    /// What runs them.
+    pub hypervisor: Hypervisor,
     /// Guest memory of each.
     pub memory: Bytes,
     /// Virtual processors of each.
@@ -93,7 +95,8 @@ impl Plausibility {
     /// Memory of all VMs and their hypervisors.
     #[must_use]
     pub fn needed(&self) -> Bytes {
-        let each = self.memory.0.saturating_add(HYPERVISOR_MEMORY.0);
+        let hypervisor = self.hypervisor.overhead().0 + RESERVE.0;
+        let each = self.memory.0.saturating_add(hypervisor);
         Bytes(each.saturating_mul(self.vms.into()))
     }
 
@@ -125,6 +128,7 @@ mod tests {
 
     const FITS: Plausibility = Plausibility {
         vms: 4,
+        hypervisor: Hypervisor::Qemu,
         memory: Bytes::mebibytes(256),
         cpus: 1,
         slots: Some(1),
@@ -143,6 +147,9 @@ mod tests {
             "4 VMs of 256.0 MiB need 1.3 GiB with their hypervisors, and the slot has 1.2 GiB"
         );
         assert!(error.help().unwrap().contains("--slot-memory 1280M"), "{error:?}");
+        let hypervisor = Hypervisor::VirtualBox;
+        let needed = Plausibility { hypervisor, ..FITS }.needed();
+        assert_eq!(needed, Bytes::mebibytes(4 * (256 + 96 + 16)));
         let codes = [
             Plausibility { cpus: 2, ..FITS }.check(),
             Plausibility {

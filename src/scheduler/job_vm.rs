@@ -212,6 +212,7 @@ impl VmSpec {
             limits,
             console,
             keep,
+            failure_logs: _,
             scratch_parent: _,
         } = request;
         let pair = |(name, value): &(OsString, OsString)| (JobText::from(name), JobText::from(value));
@@ -311,6 +312,7 @@ impl VmSpec {
             },
             console: self.console.as_ref().map(JobText::path),
             keep: self.keep,
+            failure_logs: None,
             scratch_parent,
         }
     }

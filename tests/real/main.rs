@@ -20,6 +20,7 @@ mod science;
 mod signals;
 mod slimmed;
 mod users;
+mod virtualbox;
 mod warm;
 mod warm_machines;
 mod warm_node;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::harness::{PATIENCE, Place, told, tree, wait};
 
 /// Sends a signal to hpcvm itself: what `child` became by exec.
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill")
         .args(["-s", name, &child.id().to_string()])
         .status();

@@ -112,7 +112,13 @@ fn success_is_not_believed_when_no_machine_ran() {
         READY,
         "echo once >>headless; echo 'Error: failed to start machine. Error message: no such medium'; exit 0",
     );
-    fails(&fake.run(&[]), "HV4101", "no such medium");
+    let ran = fake.run(&[]);
+    fails(&ran, "HV4101", "no such medium");
+    let logs = ran.stderr.lines().find_map(|line| line.strip_prefix("  logs: "));
+    let logs = Path::new(logs.unwrap_or_else(|| panic!("no logs in {}", ran.stderr)));
+    assert!(logs.starts_with(fake.path("home")), "{}", logs.display());
+    let kept = fs::read_to_string(logs.join("hypervisor.log")).unwrap();
+    assert!(kept.contains("no such medium"), "{kept}");
     // It had done nothing: once more does no harm.
     assert_eq!(fake.count("headless"), 2);
 }

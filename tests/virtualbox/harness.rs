@@ -2,18 +2,17 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// No wait of a test is longer; one that gets there has found a bug.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
-/// The numeric user that stands for "somebody without any right".
-const NOBODY: &str = "65534";
 /// The image of the tests.
 pub(crate) const IMAGE: &str = "boot-guest";
 
@@ -81,10 +80,18 @@ impl Told {
     }
 }
 
-/// Folders of one test, its image, and the tree.
+/// A user without any right who has nothing but what one test made: whatever there is of theirs afterwards was left.
+fn somebody() -> u32 {
+    static PLACES: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id().wrapping_mul(16) + PLACES.fetch_add(1, Ordering::Relaxed);
+    20_000 + number % 40_000
+}
+
+/// Folders of one test, its image, its user, and the tree.
 pub(crate) struct Place {
     folder: tempfile::TempDir,
     tree: &'static Path,
+    user: u32,
 }
 
 impl Place {
@@ -98,7 +105,8 @@ impl Place {
             open(&path, 0o777);
         }
         super::guest::store_image(&folder.path().join("store"), IMAGE);
-        let place = Self { folder, tree };
+        let user = somebody();
+        let place = Self { folder, tree, user };
         // The image is root's and nobody else may write to it.
         let opened = Command::new("chmod")
             .args(["-R", "a+rX,a-w"])
@@ -112,13 +120,20 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// `program` where the real `VirtualBox` is, as nobody, in `work`.
+    /// Gives `path` and all below it to the user.
+    pub(crate) fn give(&self, path: &Path) {
+        let owner = format!("{0}:{0}", self.user);
+        let given = Command::new("chown").args(["-R", &owner]).arg(path).status();
+        assert!(given.unwrap().success());
+    }
+
+    /// `program` where the real `VirtualBox` is, as the test's user, in `work`.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(script("exec"));
         command
             .arg("--tree")
             .arg(self.tree)
-            .args(["--user", NOBODY])
+            .args(["--user", &self.user.to_string()])
             .arg(program);
         command
             .current_dir(self.path("work"))
@@ -172,23 +187,20 @@ impl Place {
             thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(self.processes(), Vec::<String>::new());
-        let sockets = fs::read_dir("/tmp")
-            .unwrap()
-            .flatten()
-            .map(|entry| entry.file_name().into_string());
-        let ours = |name: &String| {
-            fs::read_dir(&tmp)
-                .unwrap()
-                .flatten()
-                .any(|entry| name.contains(&*entry.file_name().to_string_lossy()))
-        };
-        assert_eq!(sockets.flatten().filter(ours).collect::<Vec<_>>(), Vec::<String>::new());
+        assert_eq!(self.sockets(), Vec::<PathBuf>::new());
         let left: Vec<_> = fs::read_dir(&tmp)
             .unwrap()
             .flatten()
             .map(|entry| entry.path())
             .collect();
         assert_eq!(left, Vec::<PathBuf>::new());
+    }
+
+    /// What the user has in `/tmp`: `VirtualBox` makes its folders of sockets nowhere else.
+    pub(crate) fn sockets(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir("/tmp").unwrap().flatten();
+        let ours = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == self.user));
+        ours.map(|entry| entry.path()).collect()
     }
 
     /// Kills this test's processes whose command line has `word`.
@@ -201,26 +213,37 @@ impl Place {
         }
     }
 
-    /// Command lines of `VirtualBox`'s programs that have this test's home.
+    /// Command lines of the user's processes.
     pub(crate) fn processes(&self) -> Vec<String> {
         self.found().into_iter().map(|(_, line)| line).collect()
     }
 
     fn found(&self) -> Vec<(String, String)> {
-        let home = format!("VBOX_USER_HOME={}", self.path("tmp").display());
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
-            let environment = read("environ");
-            if environment
-                .split(|&byte| byte == 0)
-                .any(|variable| variable.starts_with(home.as_bytes()))
-            {
-                let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            // One that has ended and that nobody has asked for has no command line.
+            if !line.is_empty() && entry.metadata().is_ok_and(|found| found.uid() == self.user) {
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
                 found.push((entry.file_name().into_string().unwrap(), line));
             }
         }
         found
+    }
+}
+
+impl Drop for Place {
+    /// Services that `VBoxManage` started and that stay for some seconds, and sockets of those that a test kept or killed.
+    fn drop(&mut self) {
+        for (process, _) in self.found() {
+            let _ = Command::new("kill")
+                .args(["-s", "KILL", &process])
+                .stderr(Stdio::null())
+                .status();
+        }
+        for left in self.sockets() {
+            let _ = fs::remove_dir_all(left);
+        }
     }
 }
 

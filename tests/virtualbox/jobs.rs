@@ -73,6 +73,37 @@ fn standard_input_longer_than_a_serial_port_s_queue_arrives_whole() {
     place.assert_clean();
 }
 
+/// What the guest's `fill` writes.
+fn filled(bytes: usize) -> String {
+    let byte = |index: usize| {
+        if index.is_multiple_of(64) {
+            b'\n'
+        } else {
+            b'a' + u8::try_from(index % 26).unwrap()
+        }
+    };
+    String::from_utf8((1..=bytes).map(byte).collect()).unwrap()
+}
+
+#[test]
+fn output_too_much_for_a_serial_port_arrives_whole() {
+    let Some(tree) = tree("output_too_much_for_a_serial_port_arrives_whole") else {
+        return;
+    };
+    let place = Place::new(tree);
+    // Standard output goes on on the result disk in the middle of a buffer, standard error just not.
+    let script = "fill 40001; echo oh >&2; fill 16380 >&2; exit 5";
+    let ran = told(&mut place.run(&["--boot-timeout", "9m", "--", "sh", "-c", script]));
+    assert_eq!(ran.code(), 5, "{}", &ran.stderr[ran.stderr.len().saturating_sub(500)..]);
+    assert!(ran.stdout == filled(40_001), "{} bytes", ran.stdout.len());
+    assert!(
+        ran.stderr == format!("oh\n{}", filled(16_380)),
+        "{} bytes",
+        ran.stderr.len()
+    );
+    place.assert_clean();
+}
+
 #[test]
 fn a_kept_launch_leaves_its_files_and_the_result_disk_says_the_same() {
     let Some(tree) = tree("a_kept_launch_leaves_its_files_and_the_result_disk_says_the_same") else {
@@ -106,6 +137,34 @@ fn a_kept_launch_leaves_its_files_and_the_result_disk_says_the_same() {
         assert!(folder.join(name).exists(), "{name}");
     }
     assert_eq!(place.processes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_dry_run_tells_files_sockets_and_programs_in_their_order() {
+    let Some(tree) = tree("a_dry_run_tells_files_sockets_and_programs_in_their_order") else {
+        return;
+    };
+    let place = Place::new(tree);
+    let told = told(&mut place.run(&["--dry-run", "--", "true"]));
+    let said = told.success();
+    let mut rest = said;
+    for words in [
+        &format!("clone.vdi: empty differencing image of {}", disk(&place).display())[..],
+        "/job.disk: the disk job",
+        "/job.vmdk: its descriptor",
+        "/result.disk: the disk result",
+        "/hpcvm.vbox: the machine's settings",
+        "/virtualbox/VirtualBox.xml: ",
+        "/tmp/.vbox-hpcvm-vm-XXXXXXXXXXXX-ipc/control",
+        "VBOX_IPC_SOCKETID=hpcvm-vm-XXXXXXXXXXXX VBoxSVC --auto-shutdown",
+        "VBoxHeadless --startvm hpcvm --vrde off",
+    ] {
+        rest = rest
+            .split_once(words)
+            .unwrap_or_else(|| panic!("no {words} in its place: {said}"))
+            .1;
+    }
+    place.assert_clean();
 }
 
 #[test]

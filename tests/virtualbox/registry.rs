@@ -10,10 +10,10 @@ use hpcvm::hypervisor::virtualbox::{Folders, make_clone, register};
 
 use super::harness::{Place, told, tree};
 
-const PROGRAMS: &str = "/usr/lib/virtualbox";
+pub(crate) const PROGRAMS: &str = "/usr/lib/virtualbox";
 
 /// A machine's files after a launch that kept them.
-struct Kept<'a> {
+pub(crate) struct Kept<'a> {
     place: &'a Place,
     folder: PathBuf,
     /// The home below the folder.
@@ -21,8 +21,8 @@ struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    fn new(place: &'a Place) -> Self {
-        told(&mut place.run(&["--keep", "--", "true"])).success();
+    pub(crate) fn new(place: &'a Place, options: &[&str]) -> Self {
+        told(&mut place.run(&[&["--keep"], options, &["--", "true"]].concat())).success();
         let kept: Vec<_> = fs::read_dir(place.path("tmp")).unwrap().flatten().collect();
         assert_eq!(kept.len(), 1);
         Self {
@@ -33,7 +33,7 @@ impl<'a> Kept<'a> {
     }
 
     /// `VBoxManage` in the machine's home; standard output and error together.
-    fn manage(&self, arguments: &[&str]) -> String {
+    pub(crate) fn manage(&self, arguments: &[&str]) -> String {
         let mut command = self.place.command(Path::new(PROGRAMS).join("VBoxManage"));
         command
             .args(arguments)
@@ -44,13 +44,13 @@ impl<'a> Kept<'a> {
         told.stdout + &told.stderr
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.folder.join(name).to_str().unwrap().to_owned()
     }
 }
 
 /// The value of `key` in what `--machinereadable` prints.
-fn value<'a>(text: &'a str, key: &str) -> &'a str {
+pub(crate) fn value<'a>(text: &'a str, key: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     line.unwrap_or_else(|| panic!("no {key} in {text}")).trim_matches('"')
 }
@@ -61,7 +61,7 @@ fn vboxmanage_sees_the_machine_as_it_was_asked_for() {
         return;
     };
     let place = Place::new(tree);
-    let kept = Kept::new(&place);
+    let kept = Kept::new(&place, &[]);
     let listed = kept.manage(&["list", "vms"]);
     assert!(listed.starts_with("\"hpcvm\" {"), "{listed}");
     let shown = kept.manage(&["showvminfo", "hpcvm", "--machinereadable"]);
@@ -93,7 +93,7 @@ fn clones_and_descriptors_hold_what_they_should() {
         return;
     };
     let place = Place::new(tree);
-    let kept = Kept::new(&place);
+    let kept = Kept::new(&place, &[]);
     // A differencing image is only whole with its base: VBoxManage flattens the chain.
     for (disk, format) in [("clone.vdi", "VDI"), ("job.vmdk", "VMDK")] {
         let raw = kept.file(&format!("{disk}.raw"));
@@ -122,7 +122,7 @@ fn either_kind_of_base_is_taken_and_a_machine_can_be_registered_and_dropped_agai
         return;
     };
     let place = Place::new(tree);
-    let mut kept = Kept::new(&place);
+    let mut kept = Kept::new(&place, &[]);
     let settings = kept.file("hpcvm.vbox");
     let base = fs::read(super::jobs::disk(&place)).unwrap();
     // VBoxManage's own way, twice, with the base attached either way.
@@ -195,12 +195,8 @@ fn five_hundred_machines_in_a_row_are_registered_without_a_failure() {
         );
         // The real one is asked every now and then: each time takes it half a second.
         if index % 50 == 0 {
-            let owned = std::process::Command::new("chown")
-                .args(["-R", "65534:65534"])
-                .arg(folder.path())
-                .arg(folders.sockets())
-                .status();
-            assert!(owned.unwrap().success());
+            place.give(folder.path());
+            place.give(folders.sockets());
             let mut command = place.command(Path::new(PROGRAMS).join("VBoxManage"));
             command.args(["list", "vms"]).env("VBOX_USER_HOME", folders.home());
             command.env("VBOX_IPC_SOCKETID", folder.path().file_name().unwrap());

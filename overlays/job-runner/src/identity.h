@@ -5,6 +5,7 @@
 #define HPCVM_IDENTITY_H
 
 #include "records.h"
+#include "virtualbox.h"
 
 #define RNDADDENTROPY 0x40085203
 #define RNDRESEEDCRNG 0x5207
@@ -111,7 +112,8 @@ static void configure_network(void)
         route.destination.family = route.gateway.family = route.mask.family = 2;
         memcpy(route.gateway.address, network + 8, 4);
         route.flags = 3; /* RTF_UP | RTF_GATEWAY */
-        if (has_hardware_address)
+        /* VirtualBox' device keeps its own, and passes nothing on that is for another. */
+        if (has_hardware_address && !is_virtualbox())
             set_hardware_address(fd, name, network + 16);
         interface_call(fd, SIOCSIFADDR, name, network, 0);
         interface_call(fd, SIOCSIFNETMASK, name, network + 4, 0);

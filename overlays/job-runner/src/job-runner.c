@@ -39,7 +39,10 @@ static void wait_for_work(long child_signals)
         uint64_t now = uptime_ns();
         timeout = kill_at <= now ? 0 : kill_at - now > 1000000000u ? 1000 : (int)((uint32_t)(kill_at - now) / 1000000u) + 1;
     }
-    sys(__NR_poll, fds, n, timeout);
+    if (is_spool_untold() && (timeout < 0 || timeout > 1000))
+        timeout = 1000;
+    if (sys(__NR_poll, fds, n, timeout) == 0)
+        tell_spooled();
     for (int i = 0; i < n; i++)
         if (fds[i].fd == (int)control && fds[i].revents & POLLIN)
             read_orders();
@@ -132,6 +135,8 @@ static int pack_outputs(void)
     for (int i = 0; i < output_count; i++)
         argv[n++] = outputs[i];
     argv[n] = 0;
+    /* What stands on the disk already must have been read before it is written over. */
+    tell_spooled();
     return run_tar(argv, result_disk, RESULT_TAR_OFFSET, 0);
 }
 
@@ -157,6 +162,7 @@ static void write_result(uint32_t state, uint32_t value, uint32_t packed)
 __attribute__((noreturn)) static void finish(const char *how, uint32_t state, uint32_t value, uint32_t packed)
 {
     struct text t = {.length = 0};
+    tell_spooled();
     write_result(state, value, packed);
     put(&t, how);
     put(&t, " ");

@@ -6,6 +6,7 @@
 
 #include "reports.h"
 #include "disk.h"
+#include "spool.h"
 
 static uint32_t crc32_of(const uint8_t *bytes, uint32_t n)
 {
@@ -112,6 +113,7 @@ static void take_record(uint16_t tag, char *bytes, uint32_t length)
     case TAG_LIBRARIES: take_libraries(bytes, length); break;
     case TAG_TOUCH: if (touch_count < 64) touches[touch_count++] = (char *)string(bytes, length); break;
     case TAG_OTHERS: others_ran = 1; break;
+    case TAG_SPOOL: take_spool(bytes, length); break;
     case TAG_PRELOAD: if (length && !bytes[length - 1]) preload_words = bytes, preload_length = length; break;
     }
 }

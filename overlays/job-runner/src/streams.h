@@ -249,16 +249,31 @@ static long start_job(struct failure *failed)
     return child;
 }
 
+/* Puts what was read on the result disk. A job whose output does not fit there may write no more. */
+static void put_on_disk(struct stream *s)
+{
+    if (!spool_out(s == &standard_error, s->bytes, s->end)) {
+        tell_text("problem ", s == &standard_error ? "standard error does not fit on the result disk"
+                                                   : "standard output does not fit on the result disk");
+        close_all(&s->from);
+        s->total -= s->end;
+    }
+    s->start = s->end;
+}
+
 /* Moves bytes from the job to the host; both ends are non-blocking. */
 static void pump_out(struct stream *s)
 {
     if (s->from >= 0 && s->start == s->end) {
-        long n = sys(__NR_read, s->from, s->bytes, CHUNK);
+        int to_disk = is_spooled(s->total);
+        long n = sys(__NR_read, s->from, s->bytes, spool_piece(s->total, CHUNK));
         if (n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR))
             close_all(&s->from);
         s->start = 0;
         s->end = n > 0 ? (size_t)n : 0;
         s->total += s->end;
+        if (to_disk && s->end)
+            put_on_disk(s);
     }
     while (s->to >= 0 && s->start < s->end) {
         long n = sys(__NR_write, s->to, s->bytes + s->start, s->end - s->start);

@@ -34,9 +34,7 @@ impl Folders {
     /// Makes both: the home in `folder`, whose last component no other launch has.
     pub fn create(folder: &Path) -> Result<Self, VirtualBoxError> {
         let home = folder.join("virtualbox");
-        let last = folder.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("hpcvm-{}", last.trim_start_matches("hpcvm-"));
-        let sockets = Path::new(SOCKETS).join(format!(".vbox-{name}{SUFFIX}"));
+        let (name, sockets) = Self::sockets_of(folder);
         let private = |path: &Path| DirBuilder::new().mode(0o700).create(path).map_err(failed(path));
         private(&home)?;
         private(&sockets)?;
@@ -50,6 +48,15 @@ impl Folders {
             sockets,
             _lock: lock?,
         })
+    }
+
+    /// The name (`VBOX_IPC_SOCKETID`) and the folder of sockets of a launch in `folder`.
+    #[must_use]
+    pub fn sockets_of(folder: &Path) -> (String, PathBuf) {
+        let last = folder.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("hpcvm-{}", last.trim_start_matches("hpcvm-"));
+        let sockets = Path::new(SOCKETS).join(format!(".vbox-{name}{SUFFIX}"));
+        (name, sockets)
     }
 
     /// The home, where the registry is.

@@ -130,13 +130,18 @@ impl Settings {
     }
 
     fn devices(&self, xml: &mut Xml) -> Result<(), VirtualBoxError> {
-        let (enabled, attachment) = match self.network {
-            Network::None => ("false", ""),
-            // The guest's settings name the proxy's address.
-            Network::User => ("true", "<NAT><DNS pass-domain=\"false\" use-proxy=\"true\"/></NAT>"),
+        let adapter = match self.network {
+            Network::None => "enabled=\"false\" type=\"virtio\">".to_owned(),
+            // An enabled adapter without an address keeps the machine from starting. The guest's settings name the
+            // proxy's address.
+            Network::User => format!(
+                "enabled=\"true\" MACAddress=\"{}\" type=\"virtio\">\
+                 <NAT><DNS pass-domain=\"false\" use-proxy=\"true\"/></NAT>",
+                self.hardware_address()
+            ),
         };
         xml.line(format_args!(
-            "<Network>\n<Adapter slot=\"0\" enabled=\"{enabled}\" type=\"virtio\">{attachment}</Adapter>\n</Network>"
+            "<Network>\n<Adapter slot=\"0\" {adapter}</Adapter>\n</Network>"
         ));
         xml.line(format_args!("<UART>"));
         for (slot, (port, (address, interrupt))) in self.ports.iter().zip(SERIAL).enumerate() {
@@ -160,6 +165,12 @@ impl Settings {
         }
         xml.line(format_args!("</SharedFolders>"));
         Ok(())
+    }
+
+    /// An address of the range that `VirtualBox` gives its machines, made of the machine's UUID.
+    fn hardware_address(&self) -> String {
+        let uuid = self.uuid.to_string();
+        format!("080027{}", uuid[uuid.len() - 6..].to_uppercase())
     }
 
     fn storage(&self, xml: &mut Xml) {

@@ -67,7 +67,7 @@ fn a_machine_is_written_whole() {
     </BIOS>
     <RTC localOrUTC="UTC"/>
     <Network>
-    <Adapter slot="0" enabled="true" type="virtio"><NAT><DNS pass-domain="false" use-proxy="true"/></NAT></Adapter>
+    <Adapter slot="0" enabled="true" MACAddress="080027111101" type="virtio"><NAT><DNS pass-domain="false" use-proxy="true"/></NAT></Adapter>
     </Network>
     <UART>
     <Port slot="0" enabled="true" IOBase="0x3f8" IRQ="4" path="/s/console" hostMode="RawFile" server="false" uartType="16550A"/>

@@ -44,7 +44,9 @@ pub fn run(
     ended: &(dyn Fn(usize, &VmEnd) + Sync),
 ) -> Result<Vec<VmEnd>, LaunchError> {
     let needed: Vec<Bytes> = vms.iter().map(|vm| vm.request.memory).collect();
-    memory::check_all(&needed)?;
+    // They all have the hypervisor that their job file names.
+    let hypervisor = vms.first().map(|vm| vm.request.hypervisor).unwrap_or_default();
+    memory::check_all(hypervisor, &needed)?;
     let (senders, receivers): (Vec<_>, Vec<_>) = vms.iter().map(|_| channel()).unzip();
     // Ends when the process does, or with the last VM.
     thread::spawn(move || fan_out(&interrupts, &senders));

@@ -4,11 +4,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::super::error::LaunchError;
+use super::super::prepare::RESULT_DISK;
 use super::super::relay::Relay;
 use super::super::request::LaunchRequest;
 use super::super::spawn::Spawned;
+use super::super::spool::{self, Spooling};
 use super::bridge::Bridge;
+use super::disk_full;
 use crate::exec::{Host, Invocation};
+use crate::guest::result_disk::Spool;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::Machine;
 use crate::hypervisor::virtualbox::{
@@ -26,6 +30,7 @@ pub(in super::super) struct VirtualBox {
     uuid: Uuid,
     folder: PathBuf,
     folders: Folders,
+    spool: Option<Spool>,
 }
 
 impl VirtualBox {
@@ -54,6 +59,7 @@ impl VirtualBox {
             uuid,
             folder: folder.to_owned(),
             folders,
+            spool: spool::of(request),
         })
     }
 
@@ -83,11 +89,16 @@ impl VirtualBox {
             "off",
         ]);
         let child = host.spawn_tethered(&self.folders.within(invocation), &log_file, &[])?;
+        disk_full::watch(&child, &self.folder).map_err(failed)?;
         let ports = self.bridge.join(&child).map_err(failed)?;
         Ok(Spawned {
             child,
             ports,
             monitor: None,
+            spooling: self.spool.map(|spool| Spooling {
+                spool,
+                disk: self.folder.join(RESULT_DISK),
+            }),
         })
     }
 
@@ -95,16 +106,6 @@ impl VirtualBox {
     pub(in super::super) fn has_never_run(&self) -> bool {
         !self.folder.join("Logs/VBox.log").exists()
     }
-}
-
-/// The command that runs the machine of a launch in `folder`, as a shell would run it.
-pub(in super::super) fn dry_run(folder: &Path) -> String {
-    let home = folder.join("virtualbox");
-    let invocation = Invocation::new("VBoxHeadless").args(["--startvm", "hpcvm", "--vrde", "off"]);
-    invocation
-        .env("VBOX_USER_HOME", home)
-        .env("VBOX_IPC_SOCKETID", folder.file_name().unwrap_or_default())
-        .to_string()
 }
 
 /// Interpreted machines need no driver.

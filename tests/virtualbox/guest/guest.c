@@ -103,13 +103,64 @@ static void report(const char *word, const u64 *numbers, int count)
 	put(CONTROL, '\n');
 }
 
+/* What goes to the result disk, each stream by its own buffer. */
+static int result_drive = -1;
+static u8 spool_buffers[2][sizeof sector_buffer];
+static u64 spooled[2];
+
+static void tell_spooled(void)
+{
+	say("spooled ");
+	say_number(spooled[0]);
+	put(CONTROL, ' ');
+	say_number(spooled[1]);
+	put(CONTROL, '\n');
+}
+
+/* Writes the whole buffer of a stream, of which LENGTH bytes count. */
+static void flush(int stream, u32 length)
+{
+	u64 place = job.spool.offset + (stream ? job.spool.room : 0) + spooled[stream];
+	/* All but the last piece are whole buffers. */
+	transfer_of(spool_buffers[stream], WRITE, result_drive, place >> 9, SECTORS);
+	spooled[stream] += length;
+}
+
+static void spool_byte(int stream, char byte)
+{
+	u32 within = (written[stream] - job.spool.after) % sizeof sector_buffer;
+	spool_buffers[stream][within] = byte;
+	if (within + 1 == sizeof sector_buffer) {
+		flush(stream, sizeof sector_buffer);
+		tell_spooled();
+	}
+}
+
+static void flush_spool(void)
+{
+	for (int stream = 0; stream < 2; stream++)
+		if (job.spool.room && written[stream] > job.spool.after + spooled[stream])
+			flush(stream, written[stream] - job.spool.after - spooled[stream]);
+	if (spooled[0] || spooled[1])
+		tell_spooled();
+}
+
+/* Sends a byte of the job's output by its port or to the disk; 0 when the job is to end first. */
+static int pass(int port, char byte)
+{
+	if (!job.spool.room || result_drive < 0 || written[port - STDOUT] < job.spool.after)
+		return put(port, byte);
+	spool_byte(port - STDOUT, byte);
+	return 1;
+}
+
 /* The job's output. */
 static void write_byte(int port, char byte)
 {
 	listen();
 	if (leaving)
 		return;
-	if (stopping || nobody_reads[port - STDOUT] || !put(port, byte)) {
+	if (stopping || nobody_reads[port - STDOUT] || !pass(port, byte)) {
 		exit_status = stopping ? KILLED + 15 : KILLED + 13;
 		leaving = 1;
 		return;
@@ -144,6 +195,7 @@ static void end(const char *word, u32 state, u32 value)
 {
 	/* There are no files here to bring back: where outputs are asked for, this is the tar's failure. */
 	u32 outputs = state == EXITED && job.outputs ? 2 : 0;
+	flush_spool();
 	leave_result(state, value, outputs);
 	u64 numbers[] = {value, written[0], written[1], outputs};
 	report(word, numbers, 4);
@@ -171,6 +223,7 @@ void guest(void)
 		put(CONTROL, '\n');
 		end("refused", NOT_STARTED, ENODEV);
 	}
+	result_drive = find_drive("HPCVMRES");
 	listen();
 	if (stopping)
 		end("stopped", NOT_STARTED, 0);

@@ -24,7 +24,7 @@ struct result_header {
 	u64 stdout_bytes, stderr_bytes;
 };
 
-enum { HOSTNAME = 2, UID = 4, GID = 5, USER = 7, ARGUMENT = 9, VARIABLE = 10, FOLDER = 11, OUTPUT = 15 };
+enum { HOSTNAME = 2, UID = 4, GID = 5, USER = 7, ARGUMENT = 9, VARIABLE = 10, FOLDER = 11, OUTPUT = 15, SPOOL = 24 };
 
 #define ARGUMENTS 64
 #define VARIABLES 64
@@ -33,6 +33,8 @@ static struct {
 	char *arguments[ARGUMENTS], *variables[VARIABLES];
 	char *hostname, *user, *folder;
 	u32 count, variable_count, uid, gid, outputs;
+	/* A stream goes on on the result disk after so many bytes; where, and the room for each; no room: it does not. */
+	struct { u64 after, offset, room; } spool;
 } job;
 
 /* Every string that is kept. */
@@ -92,6 +94,9 @@ static int take(struct record *record)
 	case OUTPUT:
 		job.outputs++;
 		return 0;
+	case SPOOL:
+		body_bytes(&job.spool, sizeof job.spool);
+		return sizeof job.spool;
 	case ARGUMENT:
 		if (job.count == ARGUMENTS || !(string = keep(length)))
 			return -1;

@@ -70,11 +70,16 @@ int bios_disk(u32 ax, u32 dx, struct packet *packet);
 
 static u8 sector_buffer[512 * SECTORS];
 
-/* Moves sectors between a drive and sector_buffer; 0 when it was done. */
+/* Moves sectors between a drive and a buffer; 0 when it was done. */
+static int transfer_of(u8 *buffer, u32 what, int drive, u32 first, u16 sectors)
+{
+	struct packet packet = {sizeof packet, 0, sectors, (u16)(u32)buffer, 0, first};
+	return bios_disk(what, drive, &packet);
+}
+
 static int transfer(u32 what, int drive, u32 first, u16 sectors)
 {
-	struct packet packet = {sizeof packet, 0, sectors, (u16)(u32)sector_buffer, 0, first};
-	return bios_disk(what, drive, &packet);
+	return transfer_of(sector_buffer, what, drive, first, sectors);
 }
 
 static int starts(const char *text, const char *with)
@@ -90,6 +95,14 @@ static int equal(const char *one, const char *two)
 	while (*one && *one == *two)
 		one++, two++;
 	return *one == *two;
+}
+
+static u32 length_of(const char *text)
+{
+	u32 length = 0;
+	while (text[length])
+		length++;
+	return length;
 }
 
 static int parse(const char *text)

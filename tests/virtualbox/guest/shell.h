@@ -91,7 +91,34 @@ static void fill(int bytes, int port)
 		write_byte(port, i % 64 ? 'a' + i % 26 : '\n');
 }
 
-/* Runs `sh -c`: commands with `;` between them, words with blanks between them, quotes that hold words together. */
+/* What the word stands for: after a dollar sign, the value of the job's variable. */
+static char *expanded(char *word)
+{
+	if (*word != '$')
+		return word;
+	for (u32 i = 0; i < job.variable_count; i++) {
+		const char *name = word + 1;
+		char *variable = job.variables[i];
+		while (*name && *name == *variable)
+			name++, variable++;
+		if (!*name && *variable == '=')
+			return variable + 1;
+	}
+	return word + 1 + length_of(word + 1);
+}
+
+/* The words up to the first `&&`, and what follows it when they succeed. */
+static void chain(char **words, int count)
+{
+	int end = 0;
+	while (end < count && !equal(words[end], "&&"))
+		end++;
+	run(words, end);
+	if (end + 1 < count && !exit_status && !leaving)
+		chain(words + end + 1, count - end - 1);
+}
+
+/* Runs `sh -c`: commands with `;` or `&&` between them, words with blanks between them, quotes that hold words together. */
 static void script(char *text)
 {
 	while (*text && !leaving) {
@@ -116,13 +143,15 @@ static void script(char *text)
 			else
 				*to++ = byte;
 		}
+		for (int i = 0; i < count; i++)
+			words[i] = expanded(words[i]);
 		if (count)
-			run(words, count);
+			chain(words, count);
 	}
 }
 
 static const char *const known[] = {"echo", "args",     "env", "exit",  "true", "false", "sleep", "cat",
-                                    "id",   "hostname", "pwd", "fill", "kill", "sh"};
+                                    "id",   "hostname", "pwd", "fill", "kill", "sh",    "test"};
 
 static int is_known(const char *command)
 {
@@ -165,6 +194,8 @@ static void run(char **words, int count)
 		fill(number, port);
 	else if (equal(command, "kill"))
 		kill_self(number);
+	else if (equal(command, "test"))
+		exit_status = !(count == 4 && equal(words[2], "=") && equal(words[1], words[3]));
 	else if (equal(command, "false"))
 		exit_status = 1;
 	else if (equal(command, "exit")) {
