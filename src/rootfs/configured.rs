@@ -75,7 +75,7 @@ pub fn bootstrap(runner: &dyn Runner, job: &Job<'_>, archive: &Path) -> Result<T
     repository::make(runner, job.resolution, job.pool, &repository)?;
     let partial = archive.with_extension("partial");
     let made = match job.tool {
-        Tool::Mmdebstrap => runner.run(&mmdebstrap(job, &repository, &partial, root)),
+        Tool::Mmdebstrap => runner.run(&mmdebstrap(runner, job, &repository, &partial)),
         Tool::Debootstrap => debootstrap(runner, job, &repository, folder.path(), &partial),
     };
     if let Err(error) = made {
@@ -150,9 +150,26 @@ fn merge_hook(architecture: Architecture) -> String {
     format!(r#"for d in bin sbin lib{more}; do mkdir -p "$1/usr/$d" && ln -s "usr/$d" "$1/$d" || exit 1; done"#)
 }
 
-fn mmdebstrap(job: &Job<'_>, repository: &Path, target: &Path, root: bool) -> Invocation {
+/// `tool` where what it mounts in the tree is seen by nobody else: killed outright, it leaves no mounts of the host's
+/// `/proc` and `/sys` in a folder that somebody then removes. An ordinary user's bootstrap has such a place anyway, and a
+/// container's root may have none.
+fn apart(runner: &dyn Runner, tool: &str) -> Invocation {
+    let root = rustix::process::geteuid().is_root();
+    if root
+        && runner
+            .run(&Invocation::new("unshare").args(["--mount", "true"]))
+            .is_ok()
+    {
+        Invocation::new("unshare").args(["--mount", tool])
+    } else {
+        Invocation::new(tool)
+    }
+}
+
+fn mmdebstrap(runner: &dyn Runner, job: &Job<'_>, repository: &Path, target: &Path) -> Invocation {
     let resolution = job.resolution;
     let archive = &resolution.archive;
+    let root = rustix::process::geteuid().is_root();
     let mode = if root { "root" } else { "unshare" };
     let names: Vec<&str> = resolution
         .packages
@@ -160,7 +177,7 @@ fn mmdebstrap(job: &Job<'_>, repository: &Path, target: &Path, root: bool) -> In
         .map(|package| package.name.as_str())
         .collect();
     let hook = |when: &str, script: &str| format!("--{when}-hook={script}");
-    let mut command = Invocation::new("mmdebstrap")
+    let mut command = apart(runner, "mmdebstrap")
         .args(["--variant=essential", "--format=tar", "--skip=output/dev,output/mknod"])
         .arg(format!("--mode={mode}"))
         .arg(format!("--architectures={}", archive.architecture))
@@ -203,7 +220,7 @@ fn debootstrap(
         .map(|package| package.name.as_str())
         .collect();
     let tree: PathBuf = folder.join("tree");
-    let command = Invocation::new("debootstrap")
+    let command = apart(runner, "debootstrap")
         .args(["--variant=minbase", "--no-check-gpg", "--components=main"])
         .arg(format!("--arch={}", archive.architecture))
         .arg(format!("--include={}", names.join(",")))
