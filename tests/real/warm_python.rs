@@ -81,7 +81,7 @@ fn what_a_preloaded_interpreter_cannot_be_starts_as_ever() {
     let Some(node) = node("what_a_preloaded_interpreter_cannot_be_starts_as_ever") else {
         return;
     };
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(&[&str], &[&str]); 6] = [
         (&[], &["python3", "-B", "-c", PRELOADED]),
         (&["--env", "PYTHONHASHSEED=1"], &["python3", "-c", PRELOADED]),
         (&["--env", "OMP_NUM_THREADS=1"], &["python3", "-c", PRELOADED]),
@@ -90,6 +90,8 @@ fn what_a_preloaded_interpreter_cannot_be_starts_as_ever() {
             &["sh", "-c", "exec python3 -c \"$0\"", PRELOADED],
         ),
         (&["--env", "LC_ALL=C"], &["/usr/bin/python3", "-c", PRELOADED]),
+        // The job's own folder may have another.
+        (&["--env", "PATH=:/usr/bin:/bin"], &["python3", "-c", PRELOADED]),
     ];
     for (options, command) in cases {
         let told = node.command_starts_warm(options, command);

@@ -82,6 +82,20 @@ static long execute_one(const char *program, struct failure *failure)
     return error;
 }
 
+/* The job's program in the next folder of *PATH, which moves on; an empty name is the working directory, as for execvp. */
+static void next_candidate(const char **path, struct text *candidate)
+{
+    char one[2] = {0, 0};
+    for (; **path && **path != ':'; (*path)++) {
+        one[0] = **path;
+        put(candidate, one);
+    }
+    if (**path)
+        (*path)++;
+    put(candidate, candidate->length ? "/" : "./");
+    put(candidate, arguments[0]);
+}
+
 /* Tries PROGRAM in each folder of the job's PATH as execvp does; returns the errno to report. */
 static long execute(struct failure *failure)
 {
@@ -95,15 +109,7 @@ static long execute(struct failure *failure)
             return execute_one(arguments[0], failure);
     while (*path) {
         struct text candidate = {.length = 0};
-        char one[2] = {0, 0};
-        for (; *path && *path != ':'; path++) {
-            one[0] = *path;
-            put(&candidate, one);
-        }
-        if (*path)
-            path++;
-        put(&candidate, candidate.length ? "/" : "./");
-        put(&candidate, arguments[0]);
+        next_candidate(&path, &candidate);
         long error = execute_one(candidate.bytes, failure);
         if (error != -ENOENT && error != -20 /* ENOTDIR */)
             worst = error;
@@ -172,15 +178,10 @@ static int is_preloaded(void)
             path = variables[i] + 5;
     while (*path) {
         struct text candidate = {.length = 0};
-        char one[2] = {0, 0};
-        for (; *path && *path != ':'; path++) {
-            one[0] = *path;
-            put(&candidate, one);
-        }
-        if (*path)
-            path++;
-        put(&candidate, "/");
-        put(&candidate, arguments[0]);
+        next_candidate(&path, &candidate);
+        /* What this is shows in the job's folder only, where an ordinary start looks. */
+        if (candidate.bytes[0] != '/')
+            return 0;
         if (sys(__NR_access, candidate.bytes, 0) == 0)
             return same(candidate.bytes, preload.path);
     }
