@@ -28,29 +28,53 @@ const PROGRAMS: &[Program] = &[
     },
     linux_program("init-i386", "overlays/job-runner/src/init.c", I386),
     linux_program("init-amd64", "overlays/job-runner/src/init.c", AMD64),
+    held_code("held-i386.bin", HELD_I386),
+    held_code("held-amd64.bin", HELD_AMD64),
     linux_program("job-runner-i386", "overlays/job-runner/src/job-runner.c", I386),
     linux_program("job-runner-amd64", "overlays/job-runner/src/job-runner.c", AMD64),
     linux_program("floor-init-i386", "overlays/job-runner/src/floor-init.c", I386),
 ];
 
+/// What waits in a program that is held; the job runner, which comes later, has it in it.
+const fn held_code(name: &'static str, flags: &'static [&'static str]) -> Program {
+    Program {
+        name,
+        source: "overlays/job-runner/src/held.c",
+        flags,
+        also: &[
+            "overlays/job-runner/src/calls.h",
+            "overlays/job-runner/src/held.h",
+            "overlays/job-runner/src/held.ld",
+        ],
+    }
+}
+
 /// A program that runs under the guest's kernel.
 const fn linux_program(name: &'static str, source: &'static str, flags: &'static [&'static str]) -> Program {
     let also = &[
+        "overlays/job-runner/src/calls.h",
         "overlays/job-runner/src/description.h",
         "overlays/job-runner/src/disk.h",
+        "overlays/job-runner/src/files.h",
+        "overlays/job-runner/src/hand-over.h",
+        "overlays/job-runner/src/held.h",
+        "overlays/job-runner/src/hold.h",
         "overlays/job-runner/src/identity.h",
         "overlays/job-runner/src/interpreter.h",
         "overlays/job-runner/src/job.h",
         "overlays/job-runner/src/libraries.h",
         "overlays/job-runner/src/mounts.h",
         "overlays/job-runner/src/orders.h",
-        "overlays/job-runner/src/preload.h",
+        "overlays/job-runner/src/pipes.h",
         "overlays/job-runner/src/records.h",
         "overlays/job-runner/src/reports.h",
+        "overlays/job-runner/src/search.h",
         "overlays/job-runner/src/spool.h",
+        "overlays/job-runner/src/start.h",
         "overlays/job-runner/src/streams.h",
         "overlays/job-runner/src/sys.h",
         "overlays/job-runner/src/virtualbox.h",
+        "overlays/job-runner/src/waiting.h",
     ];
     Program {
         name,
@@ -71,6 +95,17 @@ const I386: &[&str] = &[
     "/usr/include/x86_64-linux-gnu",
 ];
 const AMD64: &[&str] = &["-m64", "-std=gnu11", "-s"];
+
+const HELD_LAYOUT: &str = "-Wl,-T,overlays/job-runner/src/held.ld";
+const HELD_I386: &[&str] = &[
+    "-m32",
+    "-march=i686",
+    "-std=gnu11",
+    "-idirafter",
+    "/usr/include/x86_64-linux-gnu",
+    HELD_LAYOUT,
+];
+const HELD_AMD64: &[&str] = &["-m64", "-std=gnu11", "-fpie", HELD_LAYOUT];
 
 /// Freestanding, without anything that differs from host to host: no build id, no compiler name,
 /// no hardening that a distribution's compiler turns on by itself and that needs a C library.
@@ -116,6 +151,8 @@ fn compile(program: &Program, folder: &Path) -> Result<(), String> {
     let output = Command::new(&compiler)
         .args(FLAGS)
         .args(program.flags)
+        // Where `.incbin` finds what was compiled before.
+        .arg(format!("-Wa,-I,{}", folder.display()))
         .arg("-o")
         .arg(folder.join(program.name))
         .arg(program.source)

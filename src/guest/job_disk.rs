@@ -181,6 +181,7 @@ pub(super) mod tag {
     pub(super) const LIBRARIES: u16 = 20;
     pub(in crate::guest) const TOUCH: u16 = 21;
     pub(in crate::guest) const PRELOAD: u16 = 22;
+    pub(in crate::guest) const HOLD: u16 = 25;
     pub(in crate::guest) const OTHERS: u16 = 23;
     pub(super) const SPOOL: u16 = 24;
 }

@@ -16,6 +16,9 @@ pub const MOST_MODULES: usize = 64;
 /// programs that unpack inputs and pack outputs. One that is not there does no harm.
 const TOUCHED: [&str; 3] = ["echo | cat", "exec tar --version", "exec ls -l /"];
 
+/// What waits in every template: jobs are shell scripts more than anything else.
+const HELD: [&str; 1] = ["/bin/sh"];
+
 /// Where Debian has Python.
 const PYTHON: &str = "/usr/bin/python3";
 /// What Python does until it is the job.
@@ -63,6 +66,9 @@ pub fn encode(
     }
     if !touch.is_empty() || !python.is_empty() {
         body.record(tag::OTHERS, &[]);
+    }
+    for program in HELD {
+        body.string(tag::HOLD, OsStr::new(program))?;
     }
     if !python.is_empty() {
         let words = [PYTHON, "-c", PRELOAD_PROGRAM].into_iter();

@@ -31,6 +31,8 @@ static int has_input, is_service;
 static const char *init_began; /* uptime at which the initial RAM disk's program began */
 static char *touches[64];
 static int touch_count;
+static char *to_be_held[8]; /* programs, by their paths */
+static int held_count;
 static char *preload_words;
 static uint32_t preload_length;
 static long job_disk = -1, result_disk = -1, control = -1;

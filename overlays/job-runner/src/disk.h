@@ -24,6 +24,15 @@ static long read_at(long fd, void *bytes, size_t n, uint64_t at)
 #endif
 }
 
+static long write_at(long fd, const void *bytes, size_t n, uint64_t at)
+{
+#if defined(__i386__)
+    return sys(__NR_pwrite64, fd, bytes, n, (uint32_t)at, (uint32_t)(at >> 32));
+#else
+    return sys(__NR_pwrite64, fd, bytes, n, at);
+#endif
+}
+
 /* Reads whole blocks at the disk's start as the device has them now, whatever the page cache remembers. */
 static long read_direct(long disk, void *blocks, size_t n)
 {

@@ -13,7 +13,7 @@
 #include "records.h"
 #include "identity.h"
 #include "mounts.h"
-#include "streams.h"
+#include "start.h"
 #include "orders.h"
 
 /* Waits until something can move, at most until the grace time ends. */
@@ -235,17 +235,29 @@ static void touch(const char *command)
         sys(__NR_wait4, child, 0, 0, 0);
 }
 
-/* Starts the interpreter that is to wait for the job; one that cannot is no reason not to save the guest. */
-static void preload_interpreter(void)
+static void tell_not_waiting(const char *program, const char *problem)
 {
     struct text t = {.length = 0};
-    char problem[400] = "";
-    if (!preload_words || start_preload(preload_words, preload_length, variables, problem, sizeof problem))
-        return;
-    put(&t, preload_words);
+    put(&t, program);
     put(&t, " cannot be preloaded: ");
     put(&t, problem[0] ? problem : "it does not start");
     tell_text("problem ", t.bytes);
+}
+
+/* Starts the programs that are to wait for the job; one that cannot is no reason not to save the guest. */
+static void start_waiting(void)
+{
+    char problem[400];
+    open_pipes();
+    for (int i = 0; i < held_count; i++) {
+        problem[0] = 0;
+        if (!start_held(to_be_held[i], &job_pipes, variables, problem, sizeof problem))
+            tell_not_waiting(to_be_held[i], problem);
+    }
+    problem[0] = 0;
+    if (preload_words &&
+        !start_interpreter(preload_words, preload_length, &job_pipes, variables, problem, sizeof problem))
+        tell_not_waiting(preload_words, problem);
 }
 
 /*
@@ -278,7 +290,7 @@ static void serve_as_template(void)
     copy_up();
     for (int i = 0; i < touch_count; i++)
         touch(touches[i]);
-    preload_interpreter();
+    start_waiting();
     others_ran |= is_service;
     keep_open();
     sys(__NR_sync);
@@ -355,6 +367,7 @@ __attribute__((noreturn, used)) static void start(long *stack)
         finish(steps[failure.step], 3, (uint32_t)-job, 0);
     }
     tell_event("started", "");
+    drop_waiting();
     int status = supervise();
     uint32_t packed = (uint32_t)pack_outputs();
     if (status & 0x7f)

@@ -51,6 +51,7 @@ enum tag {
     TAG_PRELOAD = 22,  /* strings: an interpreter that a template starts, and its arguments */
     TAG_OTHERS = 23,   /* nothing: what runs before a template is saved may read what copies must not share */
     TAG_SPOOL = 24,    /* u64 bytes of a stream after which it goes to the result disk, u64 where, u64 room for each */
+    TAG_HOLD = 25,     /* string: a program that a template starts and holds before its first instruction, repeated */
 };
 /* Strings end with a NUL that counts in their length. */
 

@@ -114,6 +114,7 @@ static void take_record(uint16_t tag, char *bytes, uint32_t length)
     case TAG_TOUCH: if (touch_count < 64) touches[touch_count++] = (char *)string(bytes, length); break;
     case TAG_OTHERS: others_ran = 1; break;
     case TAG_SPOOL: take_spool(bytes, length); break;
+    case TAG_HOLD: if (held_count < 8) to_be_held[held_count++] = (char *)string(bytes, length); break;
     case TAG_PRELOAD: if (length && !bytes[length - 1]) preload_words = bytes, preload_length = length; break;
     }
 }

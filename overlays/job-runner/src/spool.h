@@ -16,15 +16,6 @@
 static struct { uint64_t after, offset, room; } spool;
 static uint64_t spooled[2], spool_told, spool_told_at;
 
-static long write_at(long fd, const void *bytes, size_t n, uint64_t at)
-{
-#if defined(__i386__)
-    return sys(__NR_pwrite64, fd, bytes, n, (uint32_t)at, (uint32_t)(at >> 32));
-#else
-    return sys(__NR_pwrite64, fd, bytes, n, at);
-#endif
-}
-
 static void take_spool(const char *bytes, uint32_t length)
 {
     if (length >= sizeof spool)

@@ -1,12 +1,11 @@
 /*
- * The job's standard streams and its start: ports, pipes, identity, execution.
+ * The job's standard streams: ports on the host's side, pipes on the job's.
  */
 #ifndef HPCVM_STREAMS_H
 #define HPCVM_STREAMS_H
 
 #include "records.h"
-#include "interpreter.h"
-#include "preload.h"
+#include "pipes.h"
 
 struct stream {
     long from, to;       /* pipe and port; -1 when done with */
@@ -67,83 +66,6 @@ static long open_port(const char *name)
     return -1;
 }
 
-/* What the child tells its parent when the job cannot be started. */
-struct failure {
-    int32_t step, error;
-    char interpreter[INTERPRETER_SIZE]; /* the one that is missing, if that is the reason */
-};
-
-/* Executes PROGRAM; where the kernel finds nothing, finds out whether an interpreter is missing. */
-static long execute_one(const char *program, struct failure *failure)
-{
-    long error = sys(__NR_execve, program, arguments, variables);
-    if (error == -ENOENT && !failure->interpreter[0] && !missing_interpreter(program, failure->interpreter))
-        failure->interpreter[0] = 0;
-    return error;
-}
-
-/* The job's program in the next folder of *PATH, which moves on; an empty name is the working directory, as for execvp. */
-static void next_candidate(const char **path, struct text *candidate)
-{
-    char one[2] = {0, 0};
-    for (; **path && **path != ':'; (*path)++) {
-        one[0] = **path;
-        put(candidate, one);
-    }
-    if (**path)
-        (*path)++;
-    put(candidate, candidate->length ? "/" : "./");
-    put(candidate, arguments[0]);
-}
-
-/* Tries PROGRAM in each folder of the job's PATH as execvp does; returns the errno to report. */
-static long execute(struct failure *failure)
-{
-    const char *path = "/usr/local/bin:/usr/bin:/bin";
-    long worst = -ENOENT;
-    for (int i = 0; i < variable_count; i++)
-        if (starts_with(variables[i], "PATH="))
-            path = variables[i] + 5;
-    for (const char *p = arguments[0]; *p; p++)
-        if (*p == '/')
-            return execute_one(arguments[0], failure);
-    while (*path) {
-        struct text candidate = {.length = 0};
-        next_candidate(&path, &candidate);
-        long error = execute_one(candidate.bytes, failure);
-        if (error != -ENOENT && error != -20 /* ENOTDIR */)
-            worst = error;
-    }
-    return worst;
-}
-
-/* In the child: becomes the job, or tells PARENT which step failed. */
-/* Shares our memory until the job's program takes its place: not inlined, so that it has a stack frame of its own. */
-__attribute__((noreturn, noinline)) static void become_job(const struct pipes *pipes, long parent)
-{
-    static struct failure failure;
-    take_streams(pipes);
-    long error = sys(NR_SETGROUPS, group_count, groups);
-    if (error >= 0)
-        error = sys(NR_SETGID, gid);
-    if (error >= 0)
-        error = sys(NR_SETUID, uid);
-    sys(__NR_umask, mask);
-    if (error >= 0) {
-        failure.step = 1;
-        error = sys(__NR_chdir, folder);
-    }
-    if (error >= 0) {
-        failure.step = 2;
-        error = execute(&failure);
-    }
-    failure.error = (int32_t)-error;
-    write_all(parent, &failure, sizeof failure);
-    sys(__NR_exit, 127);
-    for (;;)
-        ;
-}
-
 static void close_all(long *fd)
 {
     if (*fd >= 0)
@@ -151,103 +73,20 @@ static void close_all(long *fd)
     *fd = -1;
 }
 
-/* Joins our ends of the job's pipes to the ports. */
-static void join_pipes(const struct pipes *pipes)
-{
-    standard_input.to = pipes->in[1];
-    standard_output.from = pipes->out[0];
-    standard_error.from = pipes->err[0];
-    sys(__NR_fcntl, pipes->in[1], F_SETFL, O_NONBLOCK);
-    sys(__NR_fcntl, pipes->out[0], F_SETFL, O_NONBLOCK);
-    sys(__NR_fcntl, pipes->err[0], F_SETFL, O_NONBLOCK);
-}
+static struct pipes job_pipes;
 
-/* Whether the job's command is the interpreter that waits: by its path, or found first on the job's PATH. */
-static int is_preloaded(void)
+/* Makes the job's pipes, once, and joins our ends of them to the ports. */
+static void open_pipes(void)
 {
-    const char *path = "";
-    if (preload.process <= 0)
-        return 0;
-    if (same(arguments[0], preload.path))
-        return 1;
-    for (const char *p = arguments[0]; *p; p++)
-        if (*p == '/')
-            return 0;
-    for (int i = 0; i < variable_count; i++)
-        if (starts_with(variables[i], "PATH="))
-            path = variables[i] + 5;
-    while (*path) {
-        struct text candidate = {.length = 0};
-        next_candidate(&path, &candidate);
-        /* What this is shows in the job's folder only, where an ordinary start looks. */
-        if (candidate.bytes[0] != '/')
-            return 0;
-        if (sys(__NR_access, candidate.bytes, 0) == 0)
-            return same(candidate.bytes, preload.path);
-    }
-    return 0;
-}
-
-static void put_strings(long fd, char *const strings[], int count)
-{
-    for (int i = 0; i < count; i++)
-        write_all(fd, strings[i], length_of(strings[i]) + 1);
-}
-
-/*
- * Lets the interpreter that waits become the job; returns its process id, or 0 when it is another
- * program's job or the interpreter would rather not.
- */
-static long hand_over(void)
-{
-    if (!is_preloaded()) {
-        drop_preload();
-        return 0;
-    }
-    long to = preload.request[1];
-    uint32_t head[6] = {uid, gid, mask, (uint32_t)group_count, (uint32_t)argument_count, (uint32_t)variable_count};
-    write_all(to, head, sizeof head);
-    write_all(to, groups, 4 * (size_t)group_count);
-    write_all(to, folder, length_of(folder) + 1);
-    put_strings(to, arguments, argument_count);
-    put_strings(to, variables, variable_count);
-    /* It says that it can before it does: a job that we give up here is not begun. */
-    if (!preload_says('y')) {
-        drop_preload();
-        return 0;
-    }
-    give_pipes(&preload.pipes, uid, gid);
-    write_all(to, "g", 1);
-    sys(__NR_close, to);
-    sys(__NR_close, preload.answer[0]);
-    join_pipes(&preload.pipes);
-    return preload.process;
-}
-
-/* Starts the job; returns its process id, or a negative errno with the rest in *FAILURE. */
-static long start_job(struct failure *failed)
-{
-    struct pipes pipes;
-    int failure[2];
-    long preloaded = hand_over();
-    if (preloaded > 0)
-        return preloaded;
-    make_pipes(&pipes);
-    give_pipes(&pipes, uid, gid);
-    sys(__NR_pipe2, failure, O_CLOEXEC);
-    long child = fork_in_place();
-    if (child == 0)
-        become_job(&pipes, failure[1]);
-    close_job_ends(&pipes);
-    sys(__NR_close, failure[1]);
-    join_pipes(&pipes);
-    long got = sys(__NR_read, failure[0], failed, sizeof *failed);
-    sys(__NR_close, failure[0]);
-    if (got == sizeof *failed) {
-        sys(__NR_wait4, child, 0, 0, 0);
-        return -failed->error;
-    }
-    return child;
+    if (standard_input.to >= 0)
+        return;
+    make_pipes(&job_pipes);
+    standard_input.to = job_pipes.in[1];
+    standard_output.from = job_pipes.out[0];
+    standard_error.from = job_pipes.err[0];
+    sys(__NR_fcntl, standard_input.to, F_SETFL, O_NONBLOCK);
+    sys(__NR_fcntl, standard_output.from, F_SETFL, O_NONBLOCK);
+    sys(__NR_fcntl, standard_error.from, F_SETFL, O_NONBLOCK);
 }
 
 /* Puts what was read on the result disk. A job whose output does not fit there may write no more. */
