@@ -139,9 +139,19 @@ impl Place {
     /// Everything in it belongs to the user `uid` from now on, whom every command runs as.
     ///
     /// The program is copied, for the checkout may lie where only its owner can go.
-    pub(crate) fn owned_by(mut self, uid: u32) -> Self {
+    pub(crate) fn owned_by(self, uid: u32) -> Self {
+        self.owned_by_member(uid, &[])
+    }
+
+    /// The same with supplementary groups.
+    pub(crate) fn owned_by_member(mut self, uid: u32, groups: &[u32]) -> Self {
         let id = uid.to_string();
-        let words = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--"];
+        let list: Vec<String> = groups.iter().map(u32::to_string).collect();
+        let groups = match list.join(",") {
+            none if none.is_empty() => "--clear-groups".to_owned(),
+            list => format!("--groups={list}"),
+        };
+        let words = ["setpriv", "--reuid", &id, "--regid", &id, &groups, "--"];
         self.prefix = words.map(OsString::from).to_vec();
         self.uid = Some(uid);
         let program = self.path("hpcvm");

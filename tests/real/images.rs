@@ -55,13 +55,17 @@ pub(crate) fn manifest(place: &Place, name: &str) -> serde_json::Value {
 
 /// A copy of the image's folder that a test may damage.
 pub(crate) fn copy(place: &Place, name: &str) -> PathBuf {
-    let to = place.path("image-copy");
-    fs::create_dir(&to).unwrap();
+    copy_into(place, name, &place.path("image-copy"))
+}
+
+/// A copy of the image's folder, which becomes `to`.
+pub(crate) fn copy_into(place: &Place, name: &str, to: &Path) -> PathBuf {
+    fs::create_dir(to).unwrap();
     for entry in fs::read_dir(folder(place, name)).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
-    to
+    to.to_owned()
 }
 
 /// Fails unless `hpcvm test` said that the validations of the image passed, all of them and at least `least`.

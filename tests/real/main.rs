@@ -22,6 +22,7 @@ mod slimmed;
 mod users;
 mod virtualbox;
 mod warm;
+mod warm_held;
 mod warm_machines;
 mod warm_node;
 mod warm_python;

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Stdio;
 
 use super::harness::{NOBODY, Place, end_of, root_or_skip};
-use super::images::{folder, place_with, test_recipe};
+use super::images::{copy_into, place_with, test_recipe};
 use super::warm_node::{Node, can_save_or_skip};
 
 const IMAGE: &str = "python-i386";
@@ -149,11 +149,7 @@ fn a_preloaded_interpreter_has_the_caller_s_rights() {
     }
     let shared = place_with(&test_recipe(IMAGE));
     let place = Place::alone();
-    let image = place.path("image");
-    fs::create_dir(&image).unwrap();
-    for entry in fs::read_dir(folder(&shared, IMAGE)).unwrap().map(Result::unwrap) {
-        fs::copy(entry.path(), image.join(entry.file_name())).unwrap();
-    }
+    let image = copy_into(&shared, IMAGE, &place.path("image"));
     let node = Node::new(place.owned_by(NOBODY), image.to_str().unwrap());
     let script = "import os, sys\n\
                   print(os.getuid(), os.geteuid(), os.getgid(), os.getgroups(), 'ssl' in sys.modules)\n\
