@@ -153,6 +153,8 @@ pub enum Order {
     Acknowledge,
     /// The job may start: what a restored guest waits for.
     Go,
+    /// To a restored guest instead of [`job_line`]: the job's description stands on the disk.
+    ReadDisk,
 }
 
 impl Order {
@@ -165,8 +167,24 @@ impl Order {
             Self::CloseStderr => "closed 2\n".to_owned(),
             Self::Acknowledge => "ack\n".to_owned(),
             Self::Go => "go\n".to_owned(),
+            Self::ReadDisk => "disk\n".to_owned(),
         }
     }
+}
+
+/// The line that tells a restored guest its job: a job disk's header and body, less the bytes that end lines.
+#[must_use]
+pub fn job_line(description: &[u8]) -> Vec<u8> {
+    let mut line = b"job ".to_vec();
+    for &byte in description {
+        match byte {
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\\' => line.extend_from_slice(b"\\\\"),
+            _ => line.push(byte),
+        }
+    }
+    line.push(b'\n');
+    line
 }
 
 #[cfg(test)]
