@@ -129,6 +129,7 @@ fn preparation(manifest: &Manifest) -> Preparation {
         environment: run_request::template_environment(&manifest.run, &manifest.name),
         touch: warm.touch,
         python: warm.preload.python3,
+        programs: warm.preload.programs,
     }
 }
 

@@ -2,6 +2,7 @@
 //! to do before, and tells the guest to wait until the disk is another (`docs/job-protocol.md`).
 
 use std::ffi::{OsStr, OsString};
+use std::iter;
 
 use super::job_disk::{Identity, JobDiskError, LibraryMount, LibrarySource, encode_libraries};
 use super::job_records::{Body, tag, terminated};
@@ -13,12 +14,17 @@ pub const MOST_TOUCHES: usize = 64;
 /// The guest starts an interpreter with no more modules (`preload.h`).
 pub const MOST_MODULES: usize = 64;
 
+/// The guest holds so many programs besides the shell (`description.h`).
+pub const MOST_PROGRAMS: usize = 7;
+/// The longest path of one that the guest holds, in bytes (`waiting.h`).
+pub const LONGEST_PROGRAM: usize = 255;
+
 /// What every template has run once, since every job needs it: the shell, the C library, the
 /// programs that unpack inputs and pack outputs. One that is not there does no harm.
 const TOUCHED: [&str; 3] = ["echo | cat", "exec tar --version", "exec ls -l /"];
 
-/// What waits in every template: jobs are shell scripts more than anything else.
-const HELD: [&str; 1] = ["/bin/sh"];
+/// What is held in every template: jobs are shell scripts more than anything else.
+pub const SHELL: &str = "/bin/sh";
 
 /// Where Debian has Python.
 const PYTHON: &str = "/usr/bin/python3";
@@ -32,7 +38,9 @@ pub struct Preparation {
     pub touch: Vec<String>,
     /// Modules of Python, which starts, imports them and waits for the job; without any, it does not start.
     pub python: Vec<String>,
-    /// The environment of both.
+    /// Paths of programs that are started and held before their first instruction, besides the shell.
+    pub programs: Vec<String>,
+    /// The environment of all.
     pub environment: Vec<(OsString, OsString)>,
 }
 
@@ -56,6 +64,7 @@ pub fn encode(
     let Preparation {
         touch,
         python,
+        programs,
         environment,
     } = preparation;
     let counts = [
@@ -65,6 +74,7 @@ pub fn encode(
             MOST_TOUCHES,
         ),
         ("modules to import before it is saved", python.len(), MOST_MODULES),
+        ("programs to hold", programs.len(), MOST_PROGRAMS),
     ];
     if let Some((what, count, limit)) = counts.into_iter().find(|(_, count, limit)| count > limit) {
         return Err(JobDiskError::TooMany { what, count, limit });
@@ -79,10 +89,10 @@ pub fn encode(
     for command in TOUCHED.iter().copied().chain(touch.iter().map(String::as_str)) {
         body.string(tag::TOUCH, OsStr::new(command))?;
     }
-    if !touch.is_empty() || !python.is_empty() {
+    if !touch.is_empty() || !python.is_empty() || !programs.is_empty() {
         body.record(tag::OTHERS, &[]);
     }
-    for program in HELD {
+    for program in iter::once(SHELL).chain(programs.iter().map(String::as_str)) {
         body.string(tag::HOLD, OsStr::new(program))?;
     }
     if !python.is_empty() {
@@ -109,6 +119,7 @@ mod tests {
             touch: touch.iter().map(|&word| word.to_owned()).collect(),
             python: python.iter().map(|&word| word.to_owned()).collect(),
             environment: vec![("A".into(), "b".into())],
+            ..Preparation::default()
         }
     }
 
@@ -149,6 +160,30 @@ mod tests {
             let disk = encode(&[], &Preparation::default(), Some(&mount(source)), None).unwrap();
             assert_eq!(holds(&disk, "/usr/lib/hpcvm/libs"), mounted);
         }
+    }
+
+    #[test]
+    fn the_shell_is_held_before_the_recipe_s_programs() {
+        let held = |programs: &[&str]| {
+            let preparation = Preparation {
+                programs: programs.iter().map(|&path| path.to_owned()).collect(),
+                ..Preparation::default()
+            };
+            encode(&[], &preparation, None, None)
+        };
+        let record = |path: &str| {
+            let length = u32::try_from(path.len() + 1).unwrap();
+            [&[25, 0, 0, 0], &length.to_le_bytes()[..], path.as_bytes(), &[0]].concat()
+        };
+        let place = |disk: &[u8], path: &str| disk.windows(path.len() + 9).position(|bytes| bytes == record(path));
+        let disk = held(&["/usr/bin/perl", "/bin/bash"]).unwrap();
+        let places = ["/bin/sh", "/usr/bin/perl", "/bin/bash"].map(|path| place(&disk, path).unwrap());
+        assert!(places.is_sorted(), "{places:?}");
+        let without = held(&[]).unwrap();
+        assert!(place(&without, "/bin/sh").is_some() && place(&without, "/bin/bash").is_none());
+        assert!(held(&["/bin/true"; MOST_PROGRAMS]).is_ok());
+        assert!(held(&["/bin/true"; MOST_PROGRAMS + 1]).is_err());
+        assert!(held(&["/bin/tr\0ue"]).is_err());
     }
 
     #[test]

@@ -94,6 +94,7 @@ pub(crate) fn manifest(name: &str, artefacts: &[(&str, &[u8])]) -> Manifest {
             touch: vec!["ls".into()],
             preload: crate::recipe::Preload {
                 python3: vec!["numpy".into()],
+                programs: vec!["/usr/bin/perl".into()],
             },
         }),
         validation: vec![Validation {
@@ -159,6 +160,15 @@ fn damaged_and_foreign_manifests_are_told_apart() {
         let error = read(damaged.as_bytes()).unwrap_err();
         assert!(error.contains(expected), "{from} -> {to}: {error}");
     }
+}
+
+/// Manifests as they were before programs could be held.
+#[test]
+fn what_waits_may_be_interpreters_only() {
+    let text = r#"{"python3":["numpy"]}"#;
+    let preload: crate::recipe::Preload = serde_json::from_str(text).unwrap();
+    assert_eq!(preload.programs, [""; 0]);
+    assert_eq!(serde_json::to_string(&preload).unwrap(), text);
 }
 
 /// The generated schema; `HPCVM_BLESS=1` writes it.

@@ -96,6 +96,7 @@ fn warm(inherited: Warm, own: Warm) -> Warm {
         touch: list(inherited.touch, own.touch),
         preload: section(inherited.preload, own.preload, |inherited, own| Preload {
             python3: list(inherited.python3, own.python3),
+            programs: list(inherited.programs, own.programs),
         }),
     }
 }
@@ -232,6 +233,7 @@ fn leave_out(inherited: &mut Recipe, without: Without, report: &mut Report) {
     drop_from(&mut warm.touch, without.touch, report);
     let preload = warm.preload.get_or_insert_default();
     drop_from(&mut preload.python3, without.python3, report);
+    drop_from(&mut preload.programs, without.programs, report);
     drop_from(&mut inherited.validate, without.validate, report);
     let environment = inherited
         .run

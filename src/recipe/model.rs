@@ -186,16 +186,18 @@ pub(super) struct Run {
 pub(super) struct Warm {
     /// Shell commands that are run once, so that what they need is in memory.
     pub(super) touch: List<String>,
-    /// Interpreters that are started and wait for the job.
+    /// Programs that are started and wait for the job.
     pub(super) preload: Option<Preload>,
 }
 
-/// Interpreters that a template starts, with the modules that they import.
+/// Programs that a template starts: interpreters with the modules that they import, others as they are.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Preload {
     /// Modules of Python 3.
     pub(super) python3: List<String>,
+    /// Paths of programs that are held before their first instruction, as `/bin/sh` always is.
+    pub(super) programs: List<String>,
 }
 
 /// A command that proves the guest valid.
@@ -252,6 +254,8 @@ pub(super) struct Without {
     pub(super) touch: List<String>,
     /// Modules of `warm: preload: python3`.
     pub(super) python3: List<String>,
+    /// Programs of `warm: preload: programs`, as the included recipe writes them.
+    pub(super) programs: List<String>,
     /// Validations, by name.
     pub(super) validate: List<String>,
 }

@@ -359,18 +359,21 @@ pub struct Warm {
     /// Shell commands that are run once, so that what they need is in memory.
     #[serde(default)]
     pub touch: Vec<String>,
-    /// Interpreters that are started and wait for the job.
+    /// Programs that are started and wait for the job.
     #[serde(default)]
     pub preload: Preload,
 }
 
-/// Interpreters that a template starts, with the modules that they import.
+/// Programs that a template starts: interpreters with the modules that they import, others as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Preload {
     /// Modules of Python 3; without any, it is not started.
     #[serde(default)]
     pub python3: Vec<String>,
+    /// Paths of programs that are held before their first instruction, besides `/bin/sh`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<String>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

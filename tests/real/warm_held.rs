@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::harness::{NOBODY, Place, Told, finish, root_or_skip};
-use super::images::{MINIMAL, copy_into, minimal};
+use super::images::{MINIMAL, copy_into, minimal, place_with, test_recipe};
 use super::warm_node::{Node, can_save_or_skip};
 
 /// Tells in its first line whether the shell was held: it has then a page of code that no file has.
@@ -273,5 +273,62 @@ fn nothing_else_waits_beside_the_job() {
     // Each machine draws its own addresses for what the held shell starts.
     let layouts: BTreeSet<String> = (0..3).map(|_| node.run(&[], "cat /proc/self/maps").success()).collect();
     assert_eq!(layouts.len(), 3);
+    node.place.nothing_left();
+}
+
+/// As [`HELD`], in Perl.
+const PERL: &str = "open my $maps, '<', '/proc/self/maps';\n\
+                    print 'held ', 0 + grep(/r-xp 00000000 00:00 0 *$/, <$maps>), \"\\n\";\n\
+                    print \"$0 $^X $^W @ARGV\\n\"; exit 3";
+
+#[test]
+fn a_recipe_s_programs_are_held() {
+    let test = "a_recipe_s_programs_are_held";
+    if !can_save_or_skip(test) {
+        return;
+    }
+    let node = Node::new(place_with(&test_recipe("held-i386")), "held-i386");
+    let cache = node.place.path("node").display().to_string();
+    let words = [
+        "template",
+        "build",
+        "held-i386",
+        "--shares",
+        "1",
+        "--node-cache",
+        &cache,
+    ];
+    let told = node.place.hpcvm(words);
+    told.success();
+    assert!(
+        told.err().contains("/opt/none cannot be preloaded: it does not start"),
+        "{}",
+        told.err()
+    );
+    for (name, first) in [("job.pl", "#!/usr/bin/perl -w\n"), ("job.bash", "#! /bin/bash\n")] {
+        let content = if name == "job.pl" {
+            PERL.to_owned()
+        } else {
+            format!("{HELD}echo $0 $*; exit 3")
+        };
+        make_executable(&node.place.write(name, format!("{first}{content}\n")));
+    }
+    let bash = format!("{HELD}echo $0; exit 3");
+    let cases: [(&[&str], &str); 5] = [
+        (&["perl", "-e", PERL, "a", "b"], "-e /usr/bin/perl 0 a b\n"),
+        (&["./job.pl", "a", ""], "./job.pl /usr/bin/perl 1 a \n"),
+        (&["bash", "-c", &bash], "bash\n"),
+        (&["./job.bash", "a"], "./job.bash a\n"),
+        (&["sh", "-c", &bash], "sh\n"),
+    ];
+    for (command, expected) in cases {
+        let (held, ordinary) = assert_as_ordinary(&node, &[], command);
+        assert_held(&held, true);
+        assert_held(&ordinary, false);
+        assert_eq!(said(&held), (3, expected.to_owned(), String::new()), "{command:?}");
+    }
+    // The job runner and the job: the other programs have ended.
+    let told = node.command_starts_warm(&[], &["bash", "-c", COUNT]);
+    assert_eq!(told.success(), "2 processes\n");
     node.place.nothing_left();
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::words;
+use crate::guest::template_disk::{LONGEST_PROGRAM, MOST_MODULES, MOST_PROGRAMS, SHELL};
 use crate::recipe::codes;
 use crate::recipe::located::Located;
 use crate::recipe::model::{self, List, Scalar, Word};
@@ -11,7 +12,6 @@ use crate::recipe::resolved::{Expectation, Preload, Validation, Warm};
 
 /// The guest keeps 64 commands, and hpcvm has some of its own (`guest::template_disk`).
 const MOST_TOUCHES: usize = 60;
-const MOST_MODULES: usize = crate::guest::template_disk::MOST_MODULES;
 
 /// Validations in the order written.
 pub(super) fn validations(validations: List<model::Validation>, report: &mut Report) -> Vec<Validation> {
@@ -58,7 +58,8 @@ pub(super) fn warm(warm: model::Warm, report: &mut Report) -> Warm {
             added.help("write what you would write after 'sh -c'");
         }
     }
-    let python3 = warm.preload.and_then(|preload| preload.python3).unwrap_or_default();
+    let preload = warm.preload.unwrap_or_default();
+    let python3 = preload.python3.unwrap_or_default();
     for module in &python3 {
         if !module.value.split('.').all(words::is_variable) {
             let message = format!("{} cannot name a module of Python", quoted(&module.value));
@@ -66,9 +67,11 @@ pub(super) fn warm(warm: model::Warm, report: &mut Report) -> Warm {
             added.help("write what you would write after 'import', such as numpy or os.path");
         }
     }
+    let programs = held_programs(preload.programs.unwrap_or_default(), report);
     let limits = [
         (touch.get(MOST_TOUCHES), "commands", MOST_TOUCHES),
         (python3.get(MOST_MODULES), "modules", MOST_MODULES),
+        (programs.get(MOST_PROGRAMS), "programs", MOST_PROGRAMS),
     ];
     for (first, what, limit) in limits {
         if let Some(first) = first {
@@ -81,8 +84,27 @@ pub(super) fn warm(warm: model::Warm, report: &mut Report) -> Warm {
         touch: values(touch),
         preload: Preload {
             python3: values(python3),
+            programs: values(programs),
         },
     }
+}
+
+/// Programs that are held, each once; the shell always is.
+fn held_programs(programs: Vec<Word>, report: &mut Report) -> Vec<Word> {
+    let mut held: Vec<Word> = Vec::new();
+    for program in programs {
+        let path = &program.value;
+        let is_path = path.starts_with('/') && !path.ends_with('/') && !path.contains(char::is_control);
+        if !is_path || path.len() > LONGEST_PROGRAM {
+            let message = format!("{} is no path of a program that can wait", quoted(path));
+            let added = report.add(&program.place, codes::WARM, message);
+            added.help("write the path as the guest sees it, from '/' on, such as /usr/bin/perl; at most 255 bytes");
+        }
+        if path != SHELL && held.iter().all(|other| other.value != *path) {
+            held.push(program);
+        }
+    }
+    held
 }
 
 /// The job's environment.
