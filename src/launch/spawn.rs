@@ -23,6 +23,8 @@ pub(super) struct Spawned {
     pub(super) ports: Vec<UnixStream>,
     /// Where it takes orders, if the machine has to do with a template.
     pub(super) monitor: Option<UnixStream>,
+    /// Whether nothing is lost or left if it is killed once its guest has written all it wants to keep.
+    pub(super) may_be_killed: bool,
     /// Where large output goes, if the ports are slow.
     pub(super) spooling: Option<Spooling>,
 }
@@ -60,6 +62,7 @@ pub(super) fn spawn(
         child,
         ports,
         monitor,
+        may_be_killed: true,
         spooling: None,
     })
 }

@@ -175,6 +175,8 @@ __attribute__((noreturn)) static void finish(const char *how, uint32_t state, ui
     struct text t = {.length = 0};
     tell_spooled();
     write_result(state, value, packed);
+    /* A launcher that knows of nothing more to come need not wait for the power-off. */
+    sys(__NR_sync);
     put(&t, how);
     put(&t, " ");
     put_number(&t, uptime_ns());
@@ -186,7 +188,7 @@ __attribute__((noreturn)) static void finish(const char *how, uint32_t state, ui
     put_number(&t, standard_error.total);
     put(&t, " ");
     put_number(&t, packed);
-    put(&t, "\n");
+    put(&t, is_service ? "\n" : " synced\n");
     tell(&t);
     while (control >= 0 && !acknowledged) {
         struct pollfd wait = {(int)control, POLLIN, 0};
