@@ -102,7 +102,7 @@ fn restore(host: &Host, bare: &BareRestore) -> Result<Measured, BenchError> {
     let mut theirs = Vec::new();
     for said in &bare.sockets {
         let (mut our, their) = UnixStream::pair().map_err(BenchError::io("a socket"))?;
-        our.write_all(said.as_bytes()).map_err(BenchError::io("a socket"))?;
+        our.write_all(said).map_err(BenchError::io("a socket"))?;
         ours.push(our);
         theirs.push(OwnedFd::from(their));
     }

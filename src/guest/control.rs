@@ -37,7 +37,7 @@ pub enum Report {
     /// The command is there and cannot be executed, because this program that starts it, its
     /// dynamic loader or the one that its first line names, is not: `interpreter PATH`.
     Interpreter(String),
-    /// The job is over: `HOW UPTIME VALUE STDOUT STDERR OUTPUTS`.
+    /// The job is over: `HOW UPTIME VALUE STDOUT STDERR OUTPUTS`, and ` synced` after that.
     Ended {
         /// When, in the guest's time.
         uptime: Duration,
@@ -45,6 +45,8 @@ pub enum Report {
         step: Step,
         /// How, and how much it wrote.
         result: ResultHeader,
+        /// Whether the guest has written everything to its disks and folders, and may be killed.
+        synced: bool,
     },
 }
 
@@ -122,6 +124,7 @@ impl Report {
         let outputs = u32::try_from(next()?).ok()?;
         Some(Self::Ended {
             uptime,
+            synced: rest.ends_with(" synced"),
             step,
             result: ResultHeader {
                 ending,
@@ -153,6 +156,8 @@ pub enum Order {
     Acknowledge,
     /// The job may start: what a restored guest waits for.
     Go,
+    /// To a restored guest instead of [`job_line`]: the job's description stands on the disk.
+    ReadDisk,
 }
 
 impl Order {
@@ -165,8 +170,24 @@ impl Order {
             Self::CloseStderr => "closed 2\n".to_owned(),
             Self::Acknowledge => "ack\n".to_owned(),
             Self::Go => "go\n".to_owned(),
+            Self::ReadDisk => "disk\n".to_owned(),
         }
     }
+}
+
+/// The line that tells a restored guest its job: a job disk's header and body, less the bytes that end lines.
+#[must_use]
+pub fn job_line(description: &[u8]) -> Vec<u8> {
+    let mut line = b"job ".to_vec();
+    for &byte in description {
+        match byte {
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\\' => line.extend_from_slice(b"\\\\"),
+            _ => line.push(byte),
+        }
+    }
+    line.push(b'\n');
+    line
 }
 
 #[cfg(test)]
@@ -200,9 +221,12 @@ mod tests {
             Ok(Report::Ended {
                 uptime,
                 step: Step::Ran,
-                result
+                result,
+                synced: false,
             })
         );
+        let synced = Report::parse("exit 1448887524 7 100 31 0 synced").unwrap();
+        assert!(matches!(synced, Report::Ended { synced: true, result: same, .. } if same == result));
         let refused = Report::parse("nocommand 5 2 0 0 0").unwrap();
         assert!(
             matches!(refused, Report::Ended { step: Step::Command, result, .. } if result.ending == Ending::NotStarted(2))

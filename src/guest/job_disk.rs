@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use super::job_records::{Body, tag, terminated};
 use super::result_disk::Spool;
 use crate::digest::Digest;
 
@@ -158,38 +159,19 @@ pub enum JobDiskError {
 }
 
 /// The disk's last header number: it holds a job.
-pub(super) const STATE_JOB: u32 = 0;
-
-pub(super) mod tag {
-    pub(super) const CLOCK: u16 = 1;
-    pub(super) const HOSTNAME: u16 = 2;
-    pub(in crate::guest) const SEED: u16 = 3;
-    pub(super) const UID: u16 = 4;
-    pub(super) const GID: u16 = 5;
-    pub(super) const GROUP: u16 = 6;
-    pub(super) const USER: u16 = 7;
-    pub(super) const HOME: u16 = 8;
-    pub(super) const ARGUMENT: u16 = 9;
-    pub(in crate::guest) const VARIABLE: u16 = 10;
-    pub(super) const FOLDER: u16 = 11;
-    pub(super) const UMASK: u16 = 12;
-    pub(super) const SHARE: u16 = 13;
-    pub(super) const INPUT: u16 = 14;
-    pub(super) const OUTPUT: u16 = 15;
-    pub(super) const NETWORK: u16 = 17;
-    pub(super) const SCRATCH: u16 = 19;
-    pub(super) const LIBRARIES: u16 = 20;
-    pub(in crate::guest) const TOUCH: u16 = 21;
-    pub(in crate::guest) const PRELOAD: u16 = 22;
-    pub(in crate::guest) const HOLD: u16 = 25;
-    pub(in crate::guest) const OTHERS: u16 = 23;
-    pub(super) const SPOOL: u16 = 24;
-}
+const STATE_JOB: u32 = 0;
 
 /// The repository is a folder of the host.
 const LIBRARIES_FOLDER: u32 = 1;
 /// It is a disk.
 const LIBRARIES_DISK: u32 = 2;
+
+/// How many bytes follow `header`, the first [`HEADER_LENGTH`] of a job disk.
+#[must_use]
+pub fn body_length(header: &[u8]) -> u32 {
+    let length = header.get(12..16).and_then(|bytes| bytes.try_into().ok());
+    u32::from_le_bytes(length.unwrap_or_default())
+}
 
 impl JobDescription {
     /// The header and body, to stand at the start of the job disk.
@@ -244,13 +226,10 @@ impl JobDescription {
 
     fn encode_job(&self, body: &mut Body) -> Result<(), JobDiskError> {
         let identity = &self.identity;
-        body.number(tag::UID, identity.uid);
-        body.number(tag::GID, identity.gid);
+        body.account(identity)?;
         for &group in &identity.groups {
             body.number(tag::GROUP, group);
         }
-        body.string(tag::USER, identity.user.as_ref())?;
-        body.string(tag::HOME, identity.home.as_ref())?;
         for argument in &self.command {
             body.string(tag::ARGUMENT, argument)?;
         }
@@ -329,65 +308,6 @@ impl JobDescription {
         }
         Ok(())
     }
-}
-
-/// Records, one after the other.
-#[derive(Default)]
-pub(super) struct Body(Vec<u8>);
-
-impl Body {
-    /// With the header before it.
-    pub(super) fn on_disk(self, state: u32) -> Result<Vec<u8>, JobDiskError> {
-        let body = self.0;
-        if body.len() > MAX_BODY {
-            return Err(JobDiskError::TooLong(body.len()));
-        }
-        let length = u32::try_from(body.len()).expect("bodies are shorter than MAX_BODY");
-        let mut disk = Vec::with_capacity(HEADER_LENGTH + body.len());
-        disk.extend_from_slice(MAGIC);
-        for number in [VERSION, length, crc32fast::hash(&body), state] {
-            disk.extend_from_slice(&number.to_le_bytes());
-        }
-        disk.extend(body);
-        Ok(disk)
-    }
-
-    pub(super) fn record(&mut self, tag: u16, parts: &[&[u8]]) {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        self.0.extend_from_slice(&tag.to_le_bytes());
-        self.0.extend_from_slice(&[0; 2]);
-        // A part longer than 4 GiB makes the body too long, which is found before it is used.
-        self.0
-            .extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-        for part in parts {
-            self.0.extend_from_slice(part);
-        }
-    }
-
-    fn number(&mut self, tag: u16, number: u32) {
-        self.record(tag, &[&number.to_le_bytes()]);
-    }
-
-    pub(super) fn variables(&mut self, variables: &[(OsString, OsString)]) -> Result<(), JobDiskError> {
-        variables.iter().try_for_each(|(name, value)| {
-            let whole = [name.as_os_str(), value.as_os_str()].join(OsStr::new("="));
-            self.string(tag::VARIABLE, &whole)
-        })
-    }
-
-    pub(super) fn string(&mut self, tag: u16, string: &OsStr) -> Result<(), JobDiskError> {
-        self.record(tag, &[&terminated(string)?]);
-        Ok(())
-    }
-}
-
-pub(super) fn terminated(string: &OsStr) -> Result<Vec<u8>, JobDiskError> {
-    if string.as_bytes().contains(&0) {
-        return Err(JobDiskError::Nul(string.to_owned()));
-    }
-    let mut bytes = string.as_bytes().to_vec();
-    bytes.push(0);
-    Ok(bytes)
 }
 
 fn word(payload: &[u8]) -> Result<u32, JobDiskError> {

@@ -7,6 +7,7 @@ pub mod cpio;
 pub mod hook;
 pub mod initrd;
 pub mod job_disk;
+mod job_records;
 mod kernel_archive;
 pub mod kernel_error;
 mod kernel_pack;

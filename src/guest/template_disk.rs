@@ -3,7 +3,8 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::job_disk::{Body, JobDiskError, LibraryMount, LibrarySource, encode_libraries, tag, terminated};
+use super::job_disk::{Identity, JobDiskError, LibraryMount, LibrarySource, encode_libraries};
+use super::job_records::{Body, tag, terminated};
 
 /// The disk's last header number: there is no job yet.
 const STATE_TEMPLATE: u32 = 1;
@@ -35,12 +36,22 @@ pub struct Preparation {
     pub environment: Vec<(OsString, OsString)>,
 }
 
+/// Whose job is expected: the guest makes host name, account and home before it is saved. Another's job finds its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The guest's name.
+    pub hostname: &'a str,
+    /// The job's user.
+    pub identity: &'a Identity,
+}
+
 /// The disk's first bytes: `seed` for the guest kernel's generator, what to do. `libraries` are mounted if they are
 /// a disk, which is the same for every copy.
 pub fn encode(
     seed: &[u8],
     preparation: &Preparation,
     libraries: Option<&LibraryMount>,
+    expected: Option<Expected<'_>>,
 ) -> Result<Vec<u8>, JobDiskError> {
     let Preparation {
         touch,
@@ -60,6 +71,10 @@ pub fn encode(
     }
     let mut body = Body::default();
     body.record(tag::SEED, &[seed]);
+    if let Some(Expected { hostname, identity }) = expected {
+        body.string(tag::HOSTNAME, hostname.as_ref())?;
+        body.account(identity)?;
+    }
     body.variables(environment)?;
     for command in TOUCHED.iter().copied().chain(touch.iter().map(String::as_str)) {
         body.string(tag::TOUCH, OsStr::new(command))?;
@@ -103,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_template_s_disk_is_no_job_s() {
-        let disk = encode(&[7; 4], &touching(&["octave --version"], &["numpy"]), None).unwrap();
+        let disk = encode(&[7; 4], &touching(&["octave --version"], &["numpy"]), None, None).unwrap();
         assert_eq!((&disk[..8], disk[20]), (&MAGIC[..], 1));
         for text in [
             "octave --version\0",
@@ -115,7 +130,7 @@ mod tests {
         }
         let error = JobDescription::decode(&disk).unwrap_err();
         assert_eq!(error, JobDiskError::Malformed("a template's"));
-        let without = encode(&[], &touching(&[], &[]), None).unwrap();
+        let without = encode(&[], &touching(&[], &[]), None, None).unwrap();
         assert!(!holds(&without, PYTHON));
     }
 
@@ -131,15 +146,15 @@ mod tests {
             (LibrarySource::Disk, true),
             (LibrarySource::Folder("tag".into()), false),
         ] {
-            let disk = encode(&[], &Preparation::default(), Some(&mount(source))).unwrap();
+            let disk = encode(&[], &Preparation::default(), Some(&mount(source)), None).unwrap();
             assert_eq!(holds(&disk, "/usr/lib/hpcvm/libs"), mounted);
         }
     }
 
     #[test]
     fn more_than_the_guest_keeps_is_refused() {
-        assert!(encode(&[], &touching(&["true"; MOST_TOUCHES], &[]), None).is_err());
-        assert!(encode(&[], &touching(&[], &["os"; MOST_MODULES + 1]), None).is_err());
-        assert!(encode(&[], &touching(&["a\0b"], &[]), None).is_err());
+        assert!(encode(&[], &touching(&["true"; MOST_TOUCHES], &[]), None, None).is_err());
+        assert!(encode(&[], &touching(&[], &["os"; MOST_MODULES + 1]), None, None).is_err());
+        assert!(encode(&[], &touching(&["a\0b"], &[]), None, None).is_err());
     }
 }

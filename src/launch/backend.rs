@@ -6,6 +6,7 @@ use super::error::LaunchError;
 use super::prepare;
 use super::relay::Relay;
 use super::request::LaunchRequest;
+use super::restore::Restore;
 use super::spawn::{Spawned, spawn};
 use super::virtualbox::VirtualBox;
 use crate::exec::Host;
@@ -54,17 +55,17 @@ impl Backend {
         }
     }
 
-    /// Starts `machine`; see [`spawn`] for `log` and `orders`.
+    /// Starts `machine`; see [`spawn`] for `log` and `restore`.
     pub(super) fn spawn(
         &mut self,
         host: &Host,
         machine: &Machine,
         log: &Path,
-        orders: Option<&str>,
+        restore: Option<&Restore>,
         relay: &Relay,
     ) -> Result<Spawned, LaunchError> {
         match self {
-            Self::Qemu => spawn(host, machine, log, orders),
+            Self::Qemu => spawn(host, machine, log, restore),
             Self::VirtualBox(virtualbox) => virtualbox.spawn(host, log, relay),
         }
     }

@@ -17,6 +17,7 @@ use super::memory;
 use super::prepare;
 use super::relay::Relay;
 use super::request::{Interrupt, LaunchRequest, Streams};
+use super::restore::Restore;
 use super::scratch::ScratchFolder;
 use super::session::{End, Outcome, Session};
 use super::template::{self, Template, TemplateError};
@@ -25,7 +26,6 @@ use crate::exec::Host;
 use crate::guest::result_disk::Ending;
 use crate::hypervisor::Hypervisor;
 use crate::hypervisor::machine::Machine;
-use crate::hypervisor::monitor;
 use crate::image::hold::{Hold, hold};
 use crate::timing::{Phase, Timeline};
 
@@ -171,12 +171,12 @@ impl Attempts<'_> {
 
     /// Runs the job in a copy of `template`; `None` when the copy never reported.
     fn restore(&mut self, template: &Template) -> Result<Option<Result<Outcome, LaunchError>>, LaunchError> {
-        let orders = monitor::restore_orders(&template.folder.join(template::STATE))?;
+        let restore = Restore::new(&template.folder, &self.folder.join(prepare::JOB_DISK))?;
         let mut machine = self.machine.clone();
         machine.template = Some(template::restored(&machine, &template.folder));
         let saved = Some(template.folder.as_path());
         self.backend.make_clone(self.host, self.request, &machine, saved)?;
-        self.attempt(&machine, Some(&orders), Tries::Last)
+        self.attempt(&machine, Some(&restore), Tries::Last)
     }
 
     /// Runs the job in `machine`; `None` when it was to be restored and never reported, or never ran and there is
@@ -184,7 +184,7 @@ impl Attempts<'_> {
     fn attempt(
         &mut self,
         machine: &Machine,
-        orders: Option<&str>,
+        restore: Option<&Restore>,
         tries: Tries,
     ) -> Result<Option<Result<Outcome, LaunchError>>, LaunchError> {
         let logs = Logs {
@@ -193,7 +193,7 @@ impl Attempts<'_> {
         };
         let spawned = self
             .backend
-            .spawn(self.host, machine, &logs.hypervisor, orders, &self.relay)?;
+            .spawn(self.host, machine, &logs.hypervisor, restore, &self.relay)?;
         self.timeline.mark(Phase::HypervisorStarted);
         let mut session = Session::new(
             spawned,

@@ -16,6 +16,7 @@ mod patience;
 mod prepare;
 mod relay;
 mod request;
+mod restore;
 mod scratch;
 mod session;
 pub mod slot;

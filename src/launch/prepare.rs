@@ -20,7 +20,7 @@ use crate::guest::job_disk::{
     InputArchive, JobDescription, LibraryMount, LibrarySource, NetworkSettings, SharedFolder,
 };
 use crate::guest::result_disk;
-use crate::guest::template_disk::{self, Preparation};
+use crate::guest::template_disk::{self, Expected, Preparation};
 use crate::hypervisor::Hypervisor;
 use crate::hypervisor::accelerator::Accelerator;
 use crate::hypervisor::machine::{Boot, Bus, Disk, DiskFormat, HostShare, Machine, Network, Port};
@@ -38,6 +38,8 @@ pub(super) const NOTHING_SHARED: &str = "nothing";
 const LEAST_JOB_DISK: u64 = GIB;
 /// The input archive begins here on the job disk; descriptions are shorter.
 const INPUT_OFFSET: u64 = 8 * MIB;
+/// The job disk's file.
+pub(super) const JOB_DISK: &str = "job.disk";
 /// The result disk's file; only what is written to it takes space.
 pub(super) const RESULT_DISK: &str = "result.disk";
 /// The scratch disk's file system label, by which the guest knows it.
@@ -79,7 +81,7 @@ pub(super) fn machine(request: &LaunchRequest, folder: &Path) -> Result<Machine,
     };
     let mut disks = vec![
         clone::root_disk(&request.image, request.hypervisor, request.start, folder),
-        virtio("job", "job.disk", true),
+        virtio("job", JOB_DISK, true),
     ];
     // Every disk costs the firmware and the guest's kernel 15 ms under emulation.
     if has_result_disk(request) {
@@ -323,7 +325,7 @@ pub(super) fn make_clone(
 
 /// Writes the other disks of `request`'s machine into `folder`.
 pub(super) fn make_disks(runner: &dyn Runner, request: &LaunchRequest, folder: &Path) -> Result<(), LaunchError> {
-    write_job_disk(request, &folder.join("job.disk"))?;
+    write_job_disk(request, &folder.join(JOB_DISK))?;
     if has_result_disk(request) {
         write_result_disk(request, &folder.join(RESULT_DISK))?;
     }
@@ -378,14 +380,10 @@ pub(super) fn job_disk_length(request: &LaunchRequest, end: u64) -> u64 {
     (INPUT_OFFSET + inputs).max(end).max(LEAST_JOB_DISK).next_power_of_two()
 }
 
-/// What a template of `request`'s machine is told to do.
-pub(super) fn template_disk(
-    request: &LaunchRequest,
-    seed: &[u8],
-    preparation: &Preparation,
-) -> Result<Vec<u8>, LaunchError> {
+/// What a template of `request`'s machine is told to do, less what tells it from another user's.
+pub(super) fn template_disk(request: &LaunchRequest, preparation: &Preparation) -> Result<Vec<u8>, LaunchError> {
     let libraries = request.libraries.as_ref().map(library_mount);
-    Ok(template_disk::encode(seed, preparation, libraries.as_ref())?)
+    Ok(template_disk::encode(&[], preparation, libraries.as_ref(), None)?)
 }
 
 /// Writes into `folder` what stands in a template's machine for the disks of jobs.
@@ -395,6 +393,7 @@ pub(super) fn make_template_disks(
     machine: &Machine,
     folder: &Path,
     preparation: &Preparation,
+    expected: Option<Expected<'_>>,
 ) -> Result<(), LaunchError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -403,8 +402,9 @@ pub(super) fn make_template_disks(
     let nothing = folder.join(NOTHING_SHARED);
     std::fs::create_dir(&nothing).map_err(failed(&nothing))?;
     make_clone(runner, request, machine, None)?;
-    let path = folder.join("job.disk");
-    let header = template_disk(request, &random_seed(), preparation)?;
+    let path = folder.join(JOB_DISK);
+    let libraries = request.libraries.as_ref().map(library_mount);
+    let header = template_disk::encode(&random_seed(), preparation, libraries.as_ref(), expected)?;
     let mut disk = create(&path)?;
     disk.write_all(&header).map_err(failed(&path))?;
     disk.set_len(job_disk_length(request, 0)).map_err(failed(&path))?;

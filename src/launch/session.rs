@@ -104,6 +104,8 @@ pub(super) struct Session<'a> {
     /// The stream that the host took no more of, and why.
     unwritten: Option<(Channel, io::Error)>,
     streams_open: u8,
+    /// Whether the hypervisor's process may be killed when its guest needs it no more.
+    may_be_killed: bool,
     /// Where large output stands, and who is told how much by now.
     spooling: Option<Spooling>,
     spools: Vec<Sender<u64>>,
@@ -155,6 +157,7 @@ impl<'a> Session<'a> {
             arrived: [0; 2],
             unwritten: None,
             streams_open: 1,
+            may_be_killed: spawned.may_be_killed,
             spooling: spawned.spooling,
             spools: Vec::new(),
             spools_open: 0,
@@ -282,7 +285,10 @@ impl<'a> Session<'a> {
             Report::Spooled(counts) => self.pass_spooled(counts),
             Report::Problem(problem) => self.problem = Some(problem),
             Report::Interpreter(path) => self.interpreter = Some(path),
-            Report::Ended { step, result, .. } => {
+            Report::Ended {
+                step, result, synced, ..
+            } => {
+                self.may_be_killed &= synced;
                 self.report = Some((step, result));
                 self.state = State::Draining;
                 self.patience = Patience::endless();
@@ -321,7 +327,12 @@ impl<'a> Session<'a> {
         let complete = self.arrived[0] >= result.stdout_bytes && self.arrived[1] >= result.stderr_bytes;
         if self.state == State::Draining && complete {
             self.timeline.mark(Phase::JobEnded);
-            self.order(Order::Acknowledge);
+            if self.may_be_killed {
+                // A tenth of a warm launch is the guest's power-off.
+                self.signal(Signal::KILL);
+            } else {
+                self.order(Order::Acknowledge);
+            }
             self.state = State::PoweringOff;
             self.patience = Patience::of(self.limits.power_off);
         }

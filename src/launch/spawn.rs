@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Child;
 
 use super::error::LaunchError;
+use super::restore::Restore;
 use super::spool::Spooling;
 use crate::exec::{Host, Invocation};
 use crate::hypervisor::accelerator::Accelerator;
@@ -22,15 +23,22 @@ pub(super) struct Spawned {
     pub(super) ports: Vec<UnixStream>,
     /// Where it takes orders, if the machine has to do with a template.
     pub(super) monitor: Option<UnixStream>,
+    /// Whether nothing is lost or left if it is killed once its guest has written all it wants to keep.
+    pub(super) may_be_killed: bool,
     /// Where large output goes, if the ports are slow.
     pub(super) spooling: Option<Spooling>,
 }
 
-/// Starts the hypervisor of `machine`; its own words go to the file `log`. It finds `orders` when it first looks
-/// for some.
+/// Starts the hypervisor of `machine`; its own words go to the file `log`. A machine that is restored finds `restore`
+/// in its sockets.
 ///
 /// Must be called from a thread that outlives the process, which is tied to it.
-pub(super) fn spawn(host: &Host, machine: &Machine, log: &Path, orders: Option<&str>) -> Result<Spawned, LaunchError> {
+pub(super) fn spawn(
+    host: &Host,
+    machine: &Machine,
+    log: &Path,
+    restore: Option<&Restore>,
+) -> Result<Spawned, LaunchError> {
     let failed = |source| LaunchError::Scratch {
         path: log.to_owned(),
         source,
@@ -40,9 +48,11 @@ pub(super) fn spawn(host: &Host, machine: &Machine, log: &Path, orders: Option<&
     let sockets = machine.ports.len() + usize::from(machine.template.is_some());
     let (mut ports, theirs) = socket_pairs(sockets).map_err(failed)?;
     let monitor = machine.template.as_ref().and_then(|_| ports.pop());
-    if let (Some(mut monitor), Some(orders)) = (monitor.as_ref(), orders) {
-        // Short enough to wait in the socket.
-        monitor.write_all(orders.as_bytes()).map_err(failed)?;
+    if let (Some(mut monitor), Some(restore)) = (monitor.as_ref(), restore) {
+        // Short enough to wait in the sockets.
+        monitor.write_all(restore.monitor.as_bytes()).map_err(failed)?;
+        let mut control = ports.first().expect("the control port comes first");
+        control.write_all(&restore.control).map_err(failed)?;
     }
     let invocation = Invocation::new(line.program)
         .args(line.arguments)
@@ -52,6 +62,7 @@ pub(super) fn spawn(host: &Host, machine: &Machine, log: &Path, orders: Option<&
         child,
         ports,
         monitor,
+        may_be_killed: true,
         spooling: None,
     })
 }

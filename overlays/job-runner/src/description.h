@@ -14,6 +14,7 @@
 #define CHUNK 65536
 
 /* The start of the job disk: its header, then the records. */
+static uint32_t job_length; /* of what the host has sent of it; 0: it stands on the disk only */
 static char body[MAX_BODY + 2 * BLOCK] __attribute__((aligned(BLOCK)));
 static char *arguments[MAX_STRINGS], *variables[MAX_STRINGS], *outputs[256];
 static int argument_count, variable_count, output_count;
@@ -38,6 +39,7 @@ static uint32_t preload_length;
 static long job_disk = -1, result_disk = -1, control = -1;
 static struct text control_line;
 
+static int has_user; /* somebody, and not only the values above */
 static int others_ran; /* in the template, besides what hpcvm itself runs there */
 
 #endif

@@ -82,7 +82,8 @@ static struct waiting *waiting_for_it(void)
 static struct waiting *find_waiting(void)
 {
     struct waiting *one = 0;
-    long at = arguments[0][0] == '/' ? AT_FDCWD : sys(__NR_open, folder, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int is_relative = is_path(arguments[0]) && arguments[0][0] != '/';
+    long at = is_relative ? sys(__NR_open, folder, O_PATH | O_DIRECTORY | O_CLOEXEC, 0) : AT_FDCWD;
     command.interpreter[0] = command.option[0] = 0;
     if (find_program(at) && command.file.is_regular && command.path.length < sizeof command.path.bytes - 1) {
         one = waiting_for_it();
@@ -122,10 +123,11 @@ static int write_request(const struct waiting *one)
     if (of_script && !command.option[0])
         before[1] = before[--of_script];
     words += of_script ? of_script - 1 : 0;
-    struct request head = {uid, gid, mask, (uint32_t)group_count, (uint32_t)words, (uint32_t)variable_count};
+    struct request head = {uid, gid, mask, (uint32_t)group_count, (uint32_t)words, (uint32_t)variable_count,
+                           of_script != 0};
     const char *places[2] = {folder, command.path.bytes};
     request.length = 0;
-    put_bytes(&head, sizeof head);
+    put_bytes(&head, one->is_held ? sizeof head : COMMON_REQUEST);
     put_bytes(groups, 4 * (size_t)group_count);
     put_strings(places, one->is_held ? 2 : 1);
     put_strings(before, of_script);
@@ -145,14 +147,11 @@ static long hand_over(void)
         return 0;
     long process = one->process;
     write_all(one->request[1], request.bytes, request.length);
-    /* It says that it can before it does: a job that we give up here is not begun. */
-    if (!says(one, 'y')) {
+    if (!agrees(one)) {
         drop_one(one);
         return 0;
     }
-    write_all(one->request[1], "g", 1);
-    sys(__NR_close, one->request[1]);
-    sys(__NR_close, one->answer[0]);
+    /* Our ends of its pipes stay open: to free them takes longer than a short job. */
     one->process = 0;
     return process;
 }

@@ -100,7 +100,8 @@ static void take_rights(const struct request *request, const uint32_t *groups, c
     must(sys(NR_SETUID, request->uid));
     sys(__NR_umask, request->mask);
     must(sys(__NR_chdir, folder));
-    must(sys(__NR_faccessat, -100 /* AT_FDCWD */, program, X_OK));
+    if (request->is_script)
+        must(sys(__NR_faccessat, -100 /* AT_FDCWD */, program, X_OK));
     /* As after an exec: the job may open what /proc has of itself. */
     sys(__NR_prctl, PR_SET_DUMPABLE, 1);
 }
@@ -168,10 +169,8 @@ __attribute__((used)) unsigned long wait_for_job(unsigned long *stack, struct he
     take_name(program, arguments, variables, end);
     take_rights(&request, groups, folder, program);
     put_stack(stack, &request, held, program, arguments);
-    /* It says that it can before it does: a job that is given up here is not begun. */
     word = 'y';
     sys(__NR_write, held->answer, &word, 1);
-    take(held->request, &word, 1);
     sys(__NR_close, held->request);
     sys(__NR_close, held->answer);
     return held->entry;

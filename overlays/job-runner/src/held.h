@@ -5,6 +5,7 @@
 #ifndef HPCVM_HELD_H
 #define HPCVM_HELD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define HELD_CODE 4096u
@@ -17,10 +18,11 @@ struct held {
     char text[HELD_TEXT];    /* the request's strings, which the job keeps */
 };
 
-/* A request's first words; the groups as u32 and the strings follow: folder, arguments, variables, and to a held
-   program the path it was found under, before the arguments. */
+/* A request's first words; the groups as u32 and the strings follow: folder, the path that was found, arguments, variables. */
 struct request {
     uint32_t uid, gid, mask, groups, arguments, variables;
+    uint32_t is_script; /* this one is for held programs only */
 };
+#define COMMON_REQUEST offsetof(struct request, is_script)
 
 #endif

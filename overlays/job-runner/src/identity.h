@@ -15,21 +15,24 @@
 #define SIOCSIFHWADDR 0x8924
 #define SIOCADDRT 0x890b
 
+/* The kernel's generator, which stays open. */
+static long generator = -1;
+
 static void add_entropy(void)
 {
     struct { int32_t bits, bytes; uint8_t pool[512]; } entropy;
-    long fd = sys(__NR_open, "/dev/urandom", O_WRONLY | O_CLOEXEC, 0);
     uint32_t n = seed_length < sizeof entropy.pool ? seed_length : sizeof entropy.pool;
-    if (fd < 0 || !n)
+    if (generator < 0)
+        generator = sys(__NR_open, "/dev/urandom", O_RDWR | O_CLOEXEC, 0);
+    if (generator < 0 || !n)
         return;
     entropy.bits = (int32_t)(8 * n);
     entropy.bytes = (int32_t)n;
     memcpy(entropy.pool, seed, n);
-    sys(__NR_ioctl, fd, RNDADDENTROPY, &entropy);
+    sys(__NR_ioctl, generator, RNDADDENTROPY, &entropy);
     /* A generator that is ready takes what it was given minutes later; until then it would give the
        same numbers to all guests that were restored from one template. */
-    sys(__NR_ioctl, fd, RNDRESEEDCRNG, 0);
-    sys(__NR_close, fd);
+    sys(__NR_ioctl, generator, RNDRESEEDCRNG, 0);
     memset(&entropy, 0, sizeof entropy);
 }
 
@@ -133,9 +136,16 @@ static void configure_network(void)
 }
 
 /*
- * Gives the caller's numeric id the job user's name. The new line comes first, so that it wins
- * over entries of that name or number which the image brought.
+ * Whose job a template expects: host name and account are made before it is saved, and only another's take time then.
  */
+static struct {
+    int is_there;
+    uint32_t uid, gid;
+    char hostname[65], user[256], home[1024];
+    long hosts_length; /* of /etc/hosts without that host's line */
+    int has_machine_id[2];
+} foreseen;
+
 /*
  * Files that are written before every job. To open one for writing copies it into the overlay,
  * which is a sixth of all instructions between a restored machine's first and its job: a template
@@ -161,6 +171,10 @@ static long kept(const char *path)
     return -1;
 }
 
+/*
+ * Gives the caller's numeric id the job user's name. The new line comes first, so that it wins
+ * over entries of that name or number which the image brought.
+ */
 static void name_account(const char *path, uint32_t id, const char *name, const char *rest)
 {
     static char old[1 << 20];
@@ -197,12 +211,15 @@ static void name_host(void)
     put(&line, "127.0.1.1 ");
     put(&line, hostname);
     put(&line, "\n");
+    sys(__NR_sethostname, hostname, length_of(hostname));
     long fd = kept("/etc/hosts");
     if (fd < 0)
         fd = sys(__NR_open, "/etc/hosts", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return;
-    sys(__NR_lseek, fd, 0, SEEK_END);
+    if (foreseen.is_there)
+        sys(__NR_ftruncate, fd, foreseen.hosts_length);
+    foreseen.hosts_length = sys(__NR_lseek, fd, 0, SEEK_END);
     write_all(fd, line.bytes, line.length);
     sys(__NR_close, fd);
 }
@@ -213,10 +230,7 @@ static size_t make_identifier(char line[40], int dashes)
     static const char digits[] = "0123456789abcdef";
     uint8_t id[16];
     size_t n = 0;
-    long fd = sys(__NR_open, "/dev/urandom", O_RDONLY | O_CLOEXEC, 0);
-    long got = sys(__NR_read, fd, id, sizeof id);
-    sys(__NR_close, fd);
-    if (got != sizeof id)
+    if (sys(__NR_read, generator, id, sizeof id) != sizeof id)
         return 0;
     id[6] = (id[6] & 0x0f) | 0x40;
     id[8] = (id[8] & 0x3f) | 0x80;
@@ -244,44 +258,33 @@ static void renew_boot_id(void)
     sys(__NR_close, fd);
 }
 
+static const char *const machine_id_files[] = {"/etc/machine-id", "/var/lib/dbus/machine-id"};
+
 /*
  * A copy is another machine (machine-id(5)): the guest's own init gave the template an identifier.
  * Where systemd could not write the file it has mounted another over it, read-only.
  */
 static void renew_machine_id(void)
 {
-    static const char *const files[] = {"/etc/machine-id", "/var/lib/dbus/machine-id"};
-    char old[64], line[40];
+    char line[40];
     size_t length = 0;
     long fd;
     for (int i = 0; i < 2; i++) {
-        if (read_file(files[i], old, sizeof old) < 32 || !(length = length ? length : make_identifier(line, 0)))
+        if (!foreseen.has_machine_id[i] || !(length = length ? length : make_identifier(line, 0)))
             continue;
-        fd = sys(__NR_open, files[i], O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
-        if (fd < 0 && sys(__NR_umount2, files[i], MNT_DETACH) == 0)
-            fd = sys(__NR_open, files[i], O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0);
+        fd = sys(__NR_open, machine_id_files[i], O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+        if (fd < 0 && sys(__NR_umount2, machine_id_files[i], MNT_DETACH) == 0)
+            fd = sys(__NR_open, machine_id_files[i], O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0);
         if (fd >= 0)
             write_all(fd, line, length);
         sys(__NR_close, fd);
     }
 }
 
-static void take_identity(void)
+/* Gives the job's user a name and a folder. */
+static void name_user(void)
 {
     struct text rest = {.length = 0};
-    if (clock_at_launch.seconds)
-        sys(NR_CLOCK_SETTIME, 0 /* CLOCK_REALTIME */, &clock_at_launch);
-    sys(__NR_sethostname, hostname, length_of(hostname));
-    name_host();
-    add_entropy();
-    if (restored) {
-        if (others_ran)
-            renew_boot_id();
-        renew_machine_id();
-    }
-    /* A template has brought the loopback interface up already. */
-    if (network || !restored)
-        configure_network();
     put_number(&rest, gid);
     put(&rest, ":hpcvm job:");
     put(&rest, home);
@@ -291,6 +294,56 @@ static void take_identity(void)
     make_folders(home);
     if (!same(home, "/") && !same(home, "/root"))
         sys(NR_CHOWN, home, uid, gid);
+}
+
+static int keep_string(char *kept, size_t room, const char *string)
+{
+    if (length_of(string) >= room)
+        return 0;
+    memcpy(kept, string, length_of(string) + 1);
+    return 1;
+}
+
+/* In a template: makes the host and the account that its disk foresees. */
+static void foresee(void)
+{
+    char old[64];
+    for (int i = 0; i < 2; i++)
+        foreseen.has_machine_id[i] = read_file(machine_id_files[i], old, sizeof old) >= 32;
+    if (!has_user)
+        return;
+    name_host();
+    name_user();
+    foreseen.uid = uid;
+    foreseen.gid = gid;
+    foreseen.is_there = keep_string(foreseen.hostname, sizeof foreseen.hostname, hostname) &&
+                        keep_string(foreseen.user, sizeof foreseen.user, user) &&
+                        keep_string(foreseen.home, sizeof foreseen.home, home);
+}
+
+static int is_foreseen_user(void)
+{
+    return foreseen.is_there && uid == foreseen.uid && gid == foreseen.gid && same(user, foreseen.user) &&
+           same(home, foreseen.home);
+}
+
+static void take_identity(void)
+{
+    if (clock_at_launch.seconds)
+        sys(NR_CLOCK_SETTIME, 0 /* CLOCK_REALTIME */, &clock_at_launch);
+    if (!foreseen.is_there || !same(hostname, foreseen.hostname))
+        name_host();
+    add_entropy();
+    if (restored) {
+        if (others_ran)
+            renew_boot_id();
+        renew_machine_id();
+    }
+    /* A template has brought the loopback interface up already. */
+    if (network || !restored)
+        configure_network();
+    if (!is_foreseen_user())
+        name_user();
 }
 
 #endif

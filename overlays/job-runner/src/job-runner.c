@@ -16,8 +16,18 @@
 #include "start.h"
 #include "orders.h"
 
+static long child_signals = -1;
+static int child_changed; /* there may be one to reap */
+
+static void open_child_signals(void)
+{
+    uint64_t mask = 1ull << (SIGCHLD - 1);
+    if (child_signals < 0)
+        child_signals = sys(__NR_signalfd4, -1, &mask, 8, O_NONBLOCK | O_CLOEXEC);
+}
+
 /* Waits until something can move, at most until the grace time ends. */
-static void wait_for_work(long child_signals)
+static void wait_for_work(void)
 {
     struct pollfd fds[8];
     int n = 0, timeout = -1;
@@ -46,14 +56,17 @@ static void wait_for_work(long child_signals)
     for (int i = 0; i < n; i++)
         if (fds[i].fd == (int)control && fds[i].revents & POLLIN)
             read_orders();
+        else if (fds[i].fd == (int)child_signals && fds[i].revents)
+            child_changed = 1;
 }
 
 /* Reaps every child; returns 1 with the job's wait status when the job was among them. */
-static int reap(long child_signals, int *status)
+static int reap(int *status)
 {
     char information[128];
     int ended = 0, one;
     long pid;
+    child_changed = 0;
     sys(__NR_read, child_signals, information, sizeof information);
     while ((pid = sys(__NR_wait4, -1, &one, WNOHANG, 0)) > 0)
         if (pid == job) {
@@ -70,13 +83,12 @@ static int reap(long child_signals, int *status)
  */
 static int supervise(void)
 {
-    uint64_t child_mask = 1ull << (SIGCHLD - 1);
-    long child_signals = sys(__NR_signalfd4, -1, &child_mask, 8, O_NONBLOCK | O_CLOEXEC);
     uint64_t give_up_at = 0;
+    open_child_signals();
     int status = 0, ended = 0, killed = 0;
     while (!ended || standard_output.from >= 0 || standard_error.from >= 0 ||
            standard_output.start < standard_output.end || standard_error.start < standard_error.end) {
-        if (reap(child_signals, &status))
+        if (child_changed && reap(&status))
             ended = 1;
         if ((ended && !killed) || (kill_at && uptime_ns() >= kill_at)) {
             sys(__NR_kill, is_service ? -job : -1, SIGKILL);
@@ -95,9 +107,8 @@ static int supervise(void)
         pump_in();
         if (!ended || standard_output.from >= 0 || standard_error.from >= 0 ||
             standard_output.start < standard_output.end || standard_error.start < standard_error.end)
-            wait_for_work(child_signals);
+            wait_for_work();
     }
-    sys(__NR_close, child_signals);
     return status;
 }
 
@@ -164,6 +175,8 @@ __attribute__((noreturn)) static void finish(const char *how, uint32_t state, ui
     struct text t = {.length = 0};
     tell_spooled();
     write_result(state, value, packed);
+    /* A launcher that knows of nothing more to come need not wait for the power-off. */
+    sys(__NR_sync);
     put(&t, how);
     put(&t, " ");
     put_number(&t, uptime_ns());
@@ -175,7 +188,7 @@ __attribute__((noreturn)) static void finish(const char *how, uint32_t state, ui
     put_number(&t, standard_error.total);
     put(&t, " ");
     put_number(&t, packed);
-    put(&t, "\n");
+    put(&t, is_service ? "\n" : " synced\n");
     tell(&t);
     while (control >= 0 && !acknowledged) {
         struct pollfd wait = {(int)control, POLLIN, 0};
@@ -217,20 +230,26 @@ static void take_early_orders(void)
     }
 }
 
+/* In the child, which shares our memory until then. */
+__attribute__((noreturn, noinline)) static void execute_touch(const char *command)
+{
+    char *const argv[] = {"/bin/sh", "-c", (char *)command, 0};
+    uint64_t no_signals = 0;
+    long null = sys(__NR_open, "/dev/null", O_RDWR, 0);
+    sys(__NR_rt_sigprocmask, 2, &no_signals, 0, 8);
+    for (int fd = 0; fd < 3; fd++)
+        sys(__NR_dup2, null, fd);
+    sys(__NR_execve, argv[0], argv, variables);
+    for (;;)
+        sys(__NR_exit, 127);
+}
+
 /* Runs a shell command whose words nobody needs, so that what it needs is in memory. */
 static void touch(const char *command)
 {
-    long child = sys(__NR_fork);
-    if (child == 0) {
-        char *const argv[] = {"/bin/sh", "-c", (char *)command, 0};
-        uint64_t no_signals = 0;
-        long null = sys(__NR_open, "/dev/null", O_RDWR, 0);
-        sys(__NR_rt_sigprocmask, 2, &no_signals, 0, 8);
-        for (int fd = 0; fd < 3; fd++)
-            sys(__NR_dup2, null, fd);
-        sys(__NR_execve, argv[0], argv, variables);
-        sys(__NR_exit, 127);
-    }
+    long child = fork_in_place();
+    if (child == 0)
+        execute_touch(command);
     if (child > 0)
         sys(__NR_wait4, child, 0, 0, 0);
 }
@@ -249,6 +268,7 @@ static void start_waiting(void)
 {
     char problem[400];
     open_pipes();
+    give_pipes(&job_pipes, uid, gid);
     for (int i = 0; i < held_count; i++) {
         problem[0] = 0;
         if (!start_held(to_be_held[i], &job_pipes, variables, problem, sizeof problem))
@@ -271,6 +291,19 @@ static void copy_up(void)
         sys(__NR_close, sys(__NR_open, files[i], O_WRONLY | O_APPEND | O_CLOEXEC, 0));
 }
 
+/* Until the host of a restored guest says what the job is, or that it stands on the disk. */
+static void wait_for_job_order(void)
+{
+    while (!job_announced) {
+        struct pollfd orders = {(int)control, POLLIN, 0};
+        sys(__NR_poll, &orders, 1, -1);
+        if (orders.revents & POLLIN)
+            read_orders();
+        else
+            sleep_ms(1);
+    }
+}
+
 /*
  * Gets ready to be saved, and returns in each guest that was restored from what was saved. Nothing
  * of any job is in memory until then.
@@ -278,6 +311,7 @@ static void copy_up(void)
 static void serve_as_template(void)
 {
     long error = 0;
+    int status;
     const char *problem = read_job();
     if (problem)
         refuse(problem, "", 0);
@@ -288,15 +322,18 @@ static void serve_as_template(void)
     if (libraries.kind == LIBRARIES_DISK && (problem = mount_libraries(&error)))
         refuse("cannot mount the shared libraries:", problem, error);
     copy_up();
+    foresee();
     for (int i = 0; i < touch_count; i++)
         touch(touches[i]);
     start_waiting();
     others_ran |= is_service;
     keep_open();
+    /* Those of what ran until now, none of which is a job's. */
+    open_child_signals();
+    reap(&status);
     sys(__NR_sync);
     tell_event("waiting", "");
-    while (is_template(job_disk))
-        sleep_ms(1);
+    wait_for_job_order();
     restored = 1;
     tell_event("resumed", "");
     seed = 0;

@@ -8,6 +8,7 @@
 
 struct pipes {
     int in[2], out[2], err[2];
+    uint32_t uid, gid; /* whose they are; at first they are root's, who makes them */
 };
 
 static void make_pipes(struct pipes *pipes)
@@ -20,8 +21,12 @@ static void make_pipes(struct pipes *pipes)
 }
 
 /* The job may open its own streams by name, as /dev/stdout: a pipe belongs to who made it. */
-static void give_pipes(const struct pipes *pipes, uint32_t uid, uint32_t gid)
+static void give_pipes(struct pipes *pipes, uint32_t uid, uint32_t gid)
 {
+    if (pipes->uid == uid && pipes->gid == gid)
+        return;
+    pipes->uid = uid;
+    pipes->gid = gid;
     sys(NR_FCHOWN, pipes->in[1], uid, gid);
     sys(NR_FCHOWN, pipes->out[0], uid, gid);
     sys(NR_FCHOWN, pipes->err[0], uid, gid);

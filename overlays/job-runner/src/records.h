@@ -92,7 +92,7 @@ static void take_record(uint16_t tag, char *bytes, uint32_t length)
         break;
     case TAG_HOSTNAME: hostname = string(bytes, length); break;
     case TAG_SEED: seed = (uint8_t *)bytes; seed_length = length; break;
-    case TAG_UID: uid = number(bytes, length); break;
+    case TAG_UID: uid = number(bytes, length); has_user = 1; break;
     case TAG_GID: gid = number(bytes, length); break;
     case TAG_GROUP: if (group_count < 256) groups[group_count++] = number(bytes, length); break;
     case TAG_USER: user = string(bytes, length); break;
@@ -134,7 +134,7 @@ static const char *find_disks(void)
 static const char *read_job(void)
 {
     struct job_header header;
-    if (read_direct(job_disk, body, BLOCK) != BLOCK)
+    if (!job_length && read_direct(job_disk, body, BLOCK) != BLOCK)
         return "the job disk cannot be read";
     memcpy(&header, body, sizeof header);
     if (header.version != FORMAT_VERSION)
@@ -142,7 +142,9 @@ static const char *read_job(void)
     if (header.body_length > MAX_BODY)
         return "the job description is too long";
     uint32_t end = sizeof header + header.body_length;
-    if (end > BLOCK && read_direct(job_disk, body, (end + BLOCK - 1) & ~(BLOCK - 1)) < (long)end)
+    if (job_length && job_length != end)
+        return "the job description is cut short";
+    if (!job_length && end > BLOCK && read_direct(job_disk, body, (end + BLOCK - 1) & ~(BLOCK - 1)) < (long)end)
         return "the job description is cut short";
     if (crc32_of((uint8_t *)body + sizeof header, header.body_length) != header.body_crc32)
         return "the job description is damaged";

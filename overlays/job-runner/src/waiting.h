@@ -95,17 +95,23 @@ static void drop_waiting(void)
     waiting_count = 0;
 }
 
-/* Whether it says BYTE next, in time. */
-static int says(const struct waiting *one, char byte)
+/*
+ * Whether it takes the job. An interpreter says that it can before it does, in time: a job that we give up here is
+ * not begun. What a held program does until then is no more than an ordinary start does.
+ */
+static int agrees(const struct waiting *one)
 {
     struct pollfd answer = {one->answer[0], POLLIN, 0};
     char said = 0;
-    return sys(__NR_poll, &answer, 1, WAITING_PATIENCE) == 1 && sys(__NR_read, one->answer[0], &said, 1) == 1 &&
-           said == byte;
+    if (!one->is_held && sys(__NR_poll, &answer, 1, WAITING_PATIENCE) != 1)
+        return 0;
+    if (sys(__NR_read, one->answer[0], &said, 1) != 1 || said != 'y')
+        return 0;
+    return one->is_held || write_all(one->request[1], "g", 1) == 0;
 }
 
-/* In the child: becomes the program. */
-__attribute__((noreturn)) static void execute_waiting(const struct waiting *one, const struct pipes *pipes,
+/* In the child, which shares our memory until then: becomes the program. */
+__attribute__((noreturn, noinline)) static void execute_waiting(const struct waiting *one, const struct pipes *pipes,
                                                       char *const argv[], char *const variables[])
 {
     take_streams(pipes);
@@ -157,7 +163,7 @@ static int is_ready(const struct waiting *one, char *problem, size_t room)
 static int start_one(struct waiting *one, const struct pipes *pipes, char *const argv[], char *const variables[],
                      char *problem, size_t room)
 {
-    one->process = sys(__NR_fork);
+    one->process = fork_in_place();
     if (one->process == 0)
         execute_waiting(one, pipes, argv, variables);
     sys(__NR_close, one->request[0]);

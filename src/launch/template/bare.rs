@@ -6,15 +6,15 @@ use std::sync::mpsc::channel;
 use super::build::obtain;
 use super::error::TemplateError;
 use super::key::restored;
-use super::store::{STATE, Template};
+use super::store::Template;
 use crate::exec::{Host, Invocation};
 use crate::guest::control::Order;
-use crate::hypervisor::monitor;
 use crate::hypervisor::qemu;
 use crate::launch::LaunchError;
 use crate::launch::prepare;
 use crate::launch::relay::Relay;
 use crate::launch::request::{LaunchRequest, WarmStart};
+use crate::launch::restore::Restore;
 
 /// A restore that nobody attends: what the job writes to its standard output is the hypervisor's own.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct BareRestore {
     /// The hypervisor.
     pub invocation: Invocation,
     /// What each of the sockets that it inherits holds for it when it starts, in their order.
-    pub sockets: Vec<String>,
+    pub sockets: Vec<Vec<u8>>,
     _template: Template,
 }
 
@@ -50,12 +50,18 @@ impl BareRestore {
             }
         });
         // Acknowledged beforehand: the guest powers off as soon as the job has ended.
-        let control = Order::Go.line() + &Order::Acknowledge.line();
-        let orders = monitor::restore_orders(&template.folder.join(STATE)).map_err(LaunchError::from)?;
-        let empty = machine.ports.iter().skip(1).map(|_| String::new());
+        let told = Restore::new(&template.folder, &folder.join(prepare::JOB_DISK))?;
+        let control = [
+            told.control,
+            (Order::Go.line() + &Order::Acknowledge.line()).into_bytes(),
+        ];
+        let empty = machine.ports.iter().skip(1).map(|_| Vec::new());
         Ok(Self {
             invocation: Invocation::new(line.program).args(arguments),
-            sockets: std::iter::once(control).chain(empty).chain([orders]).collect(),
+            sockets: std::iter::once(control.concat())
+                .chain(empty)
+                .chain([told.monitor.into_bytes()])
+                .collect(),
             _template: template,
         })
     }

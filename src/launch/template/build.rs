@@ -13,6 +13,7 @@ use super::store::{STATE, Scope, Template, Templates};
 use crate::digest::Digest;
 use crate::exec::Host;
 use crate::guest::control::Report;
+use crate::guest::template_disk::Expected;
 use crate::hypervisor::machine::{Machine, TemplateRole};
 use crate::hypervisor::monitor::Monitor;
 use crate::hypervisor::qemu_version::too_old_to_save;
@@ -170,7 +171,8 @@ fn boot_and_save(
     }
     let workshop = templates.workshop(request.memory.0.saturating_add(STATE_ROOM))?;
     let machine = machine(request, workshop.path())?;
-    prepare::make_template_disks(host, request, &machine, workshop.path(), &warm.preparation)?;
+    let expected = expected(request, templates.scope());
+    prepare::make_template_disks(host, request, &machine, workshop.path(), &warm.preparation, expected)?;
     let log = workshop.path().join("hypervisor.log");
     let spawned = spawn(host, &machine, &log, None)?;
     let mut process = Process(spawned.child);
@@ -197,6 +199,14 @@ fn boot_and_save(
     let _ = monitor.quit();
     process.end();
     templates.adopt(key, &request.image.name, workshop)
+}
+
+/// Who will most likely launch from it: a site's template is for all.
+fn expected(request: &LaunchRequest, scope: Scope) -> Option<Expected<'_>> {
+    (scope == Scope::Own).then_some(Expected {
+        hostname: &request.job.hostname,
+        identity: &request.job.identity,
+    })
 }
 
 /// The machine that is saved: `request`'s, with nothing of its job.

@@ -64,7 +64,7 @@ pub(super) fn key(
             identify(export, &mut hasher);
         }
     }
-    hasher.field(&prepare::template_disk(request, &[], &warm.preparation)?);
+    hasher.field(&prepare::template_disk(request, &warm.preparation)?);
     // The program file as it is now: a state is only good for the very build that saved it, which also gives the
     // unversioned machine type its meaning.
     let program = host.find(request.image.architecture.qemu_system());

@@ -95,6 +95,8 @@ impl VirtualBox {
             child,
             ports,
             monitor: None,
+            // Its daemon wants to see a machine end.
+            may_be_killed: false,
             spooling: self.spool.map(|spool| Spooling {
                 spool,
                 disk: self.folder.join(RESULT_DISK),
