@@ -44,6 +44,12 @@ fn a_restored_machine_is_a_filter_like_any_other() {
         input.len()
     );
     assert_eq!(node.run(&[], "no-such-command").code(), 127);
+    // A job is told on the control port, a longer one by its disk.
+    for length in [100, 40_000, 100_000] {
+        let odd: String = "a\\\nn\n\u{e9} go\nstop 0\n".chars().cycle().take(length).collect();
+        let told = node.command_starts_warm(&[], &["sh", "-c", "printf %s \"$1\"", "sh", &odd]);
+        assert!(told.code() == 0 && told.out() == odd, "{length}: {}", told.err());
+    }
     node.place.nothing_left();
     assert_eq!(node.templates().len(), 1);
 }
