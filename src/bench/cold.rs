@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::BenchError;
+use super::job::{self, Job};
 use super::machine::{self, Facts};
 use super::process::{Measured, measure};
 use super::report::{Launch, Launched, Report};
@@ -18,8 +19,6 @@ use crate::hypervisor::qemu;
 use crate::image::{KERNEL_FILE, StoredImage};
 use crate::units::Bytes;
 
-/// What the job prints.
-pub const JOB_LINE: &str = "hpcvm-bench";
 /// What [`initrd::floor`] prints.
 const FLOOR_LINE: &str = "floor";
 /// The floor takes a second or two; a host that needs more than this is no place to measure.
@@ -38,6 +37,8 @@ pub struct ColdStarts<'a> {
     pub image: &'a StoredImage,
     /// The image compared with; without one it is left out.
     pub baseline: Option<&'a StoredImage>,
+    /// What is run in the guests.
+    pub job: Job,
     /// Launches of each subject but the baseline.
     pub runs: u32,
     /// Launches of the baseline.
@@ -79,6 +80,7 @@ impl ColdStarts<'_> {
             experiment,
             machine: Facts::gather(host, self.image.manifest.architecture, self.accelerator)?,
             images: images.iter().flatten().map(launched).collect(),
+            job: self.job,
             launches: Vec::new(),
             memory: Vec::new(),
             rates: Vec::new(),
@@ -108,17 +110,18 @@ impl ColdStarts<'_> {
             Subject::Baseline => (self.baseline.unwrap_or(self.image), "bios-ide"),
             _ => (self.image, "direct"),
         };
-        measure(host, &self.job(image, boot), JOB_LINE, RUN_LIMIT)
+        measure(host, &self.cold_run(image, boot), job::LINE, RUN_LIMIT)
     }
 
-    /// A job as a user runs it, its working directory shared.
-    fn job(&self, image: &StoredImage, boot: &str) -> Invocation {
-        self.job_with(image, ["--boot", boot, "--start", "cold"])
+    /// The job started cold.
+    fn cold_run(&self, image: &StoredImage, boot: &str) -> Invocation {
+        self.run_of(self.job, image, ["--boot", boot, "--start", "cold"])
     }
 
-    /// The same with other options of `hpcvm run`.
-    pub(super) fn job_with(
+    /// A job as a user runs it, with `options` of `hpcvm run`.
+    pub(super) fn run_of(
         &self,
+        job: Job,
         image: &StoredImage,
         options: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Invocation {
@@ -126,9 +129,11 @@ impl ColdStarts<'_> {
             .args(self.options)
             .args(["--quiet", "run"])
             .args(options)
+            .args((!job.cwd_shared).then_some("--no-cwd"))
             .args(["--accel", self.accelerator.qemu()])
             .arg(&image.folder)
-            .args(["--", "echo", JOB_LINE])
+            .arg("--")
+            .args(job.command)
             .env("TMPDIR", self.folder)
             .current_dir(self.folder)
     }
@@ -207,6 +212,7 @@ mod tests {
             options,
             image,
             baseline: None,
+            job: Job::ECHO,
             runs: 1,
             baseline_runs: 3,
             accelerator: Accelerator::Tcg,
@@ -220,8 +226,16 @@ mod tests {
         let options = ["--store".into(), "/store".into()];
         let cold = cold(&image, Path::new("/tmp/b"), &options);
         assert_eq!(
-            cold.job(&image, "bios").to_string(),
+            cold.cold_run(&image, "bios").to_string(),
             "TMPDIR=/tmp/b /bin/hpcvm --store /store --quiet run --boot bios --start cold --accel tcg /store/images/x -- echo hpcvm-bench"
+        );
+        let shell = ColdStarts {
+            job: Job::SHELL,
+            ..cold
+        };
+        assert_eq!(
+            shell.cold_run(&image, "direct").to_string(),
+            "TMPDIR=/tmp/b /bin/hpcvm --store /store --quiet run --boot direct --start cold --no-cwd --accel tcg /store/images/x -- sh -c 'echo hpcvm-bench'"
         );
     }
 

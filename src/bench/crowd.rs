@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::BenchError;
-use super::cold::JOB_LINE;
 use crate::exec::Host;
 use crate::launch::slot::{self, Admission, SlotVm};
 use crate::launch::{LaunchRequest, Streams};
@@ -132,15 +131,13 @@ fn heard(told: &Receiver<()>, count: usize) -> bool {
     })
 }
 
-/// Launches VMs like `request`'s, `in_flight` at once.
+/// Launches VMs like `request`'s with its job, `in_flight` at once.
 pub fn rate(host: &Host, request: &LaunchRequest, in_flight: usize) -> Result<Rate, BenchError> {
-    let mut request = request.clone();
-    request.job.command = vec!["echo".into(), JOB_LINE.into()];
     let left = Arc::new(Mutex::new(LAUNCHES));
     let begun = Instant::now();
     let failures = thread::scope(|scope| {
         let workers: Vec<_> = (0..in_flight)
-            .map(|_| scope.spawn(|| work(host, &request, &left)))
+            .map(|_| scope.spawn(|| work(host, request, &left)))
             .collect();
         let failures = workers
             .into_iter()

@@ -9,6 +9,7 @@ pub mod crowd;
 mod error;
 pub mod figure;
 pub mod grid;
+pub mod job;
 pub mod machine;
 pub mod outcome;
 pub mod process;

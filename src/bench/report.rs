@@ -4,9 +4,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::crowd::{Memory, Rate};
+use super::job::Job;
 use super::machine::Facts;
-use super::statistics::{Summary, median, quotient};
-use super::subject::{COMPARISONS, Comparison, Subject};
+use super::statistics::{Summary, difference, median, quotient};
+use super::subject::{Comparison, DIFFERENCES, RATIOS, Subject};
 use crate::digest::Digest;
 
 /// One launch. Times are in seconds.
@@ -52,21 +53,23 @@ pub struct Figures {
     pub cpu_first_line: Option<Summary>,
     /// Processor time to the end.
     pub cpu_total: Option<Summary>,
+    /// What this project wants of it on a quiet host, where it wants something.
+    pub target: Option<&'static str>,
 }
 
-/// How two subjects compare by the time to their first line.
+/// How two subjects compare by the time to their first line: quotients, or differences in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Ratio {
+pub struct Compared {
     /// Which two, and what is wanted of them.
     pub comparison: Comparison,
-    /// The quotient of their medians.
-    pub of_medians: Option<f64>,
-    /// The median of the quotients of each round that has both.
+    /// Their medians compared.
+    pub of_medians: f64,
+    /// The median of the comparisons of each round that has both.
     pub paired: Option<f64>,
     /// Rounds that have both.
     pub pairs: usize,
-    /// The quotient of the medians of their processor times to the first line.
+    /// The medians of their processor times to the first line compared.
     pub of_cpu: Option<f64>,
 }
 
@@ -79,6 +82,8 @@ pub struct Report {
     pub machine: Facts,
     /// The image, then the baseline where there is one.
     pub images: Vec<Launched>,
+    /// What was run in the guests, where the subject does not say otherwise.
+    pub job: Job,
     /// Every launch, in the order made.
     pub launches: Vec<Launch>,
     /// What VMs take that run at once.
@@ -86,6 +91,9 @@ pub struct Report {
     /// How many start in a second.
     pub rates: Vec<Rate>,
 }
+
+/// Compares two figures.
+type Operation = fn(Option<f64>, Option<f64>) -> Option<f64>;
 
 impl Report {
     fn counted(&self, subject: Subject) -> impl Iterator<Item = &Launch> {
@@ -108,40 +116,50 @@ impl Report {
                 total: summary(|launch| Some(launch.total)),
                 cpu_first_line: summary(|launch| launch.cpu_first_line),
                 cpu_total: summary(|launch| launch.cpu_total),
+                target: subject.target(),
             })
         };
         Subject::ALL.into_iter().filter_map(of).collect()
     }
 
-    /// How those compare that have both been launched.
+    /// How many times longer those take that have both been launched.
     #[must_use]
-    pub fn ratios(&self) -> Vec<Ratio> {
-        let of = |comparison: Comparison| {
-            let of_medians = self.quotient(comparison, |launch| Some(launch.first_line));
-            let paired = self.paired(comparison);
-            of_medians.is_some().then(|| Ratio {
+    pub fn ratios(&self) -> Vec<Compared> {
+        self.compared(&RATIOS, quotient)
+    }
+
+    /// How many seconds longer those take that have both been launched.
+    #[must_use]
+    pub fn differences(&self) -> Vec<Compared> {
+        self.compared(&DIFFERENCES, difference)
+    }
+
+    fn compared(&self, comparisons: &[Comparison], operation: Operation) -> Vec<Compared> {
+        let of = |&comparison: &Comparison| {
+            let of_field = |field: fn(&Launch) -> Option<f64>| {
+                let median_of = |subject| median(&self.values(subject, field));
+                operation(median_of(comparison.above), median_of(comparison.below))
+            };
+            let of_medians = of_field(|launch| Some(launch.first_line))?;
+            let paired = self.paired(comparison, operation);
+            Some(Compared {
                 comparison,
                 of_medians,
                 paired: median(&paired),
                 pairs: paired.len(),
-                of_cpu: self.quotient(comparison, |launch| launch.cpu_first_line),
+                of_cpu: of_field(|launch| launch.cpu_first_line),
             })
         };
-        COMPARISONS.into_iter().filter_map(of).collect()
+        comparisons.iter().filter_map(of).collect()
     }
 
-    fn quotient(&self, comparison: Comparison, field: fn(&Launch) -> Option<f64>) -> Option<f64> {
-        let median_of = |subject| median(&self.values(subject, field));
-        quotient(median_of(comparison.above), median_of(comparison.below))
-    }
-
-    /// The quotients of each round: what slows the host for a while slows both.
-    fn paired(&self, comparison: Comparison) -> Vec<f64> {
+    /// The comparisons of each round: what slows the host for a while slows both.
+    fn paired(&self, comparison: Comparison, operation: Operation) -> Vec<f64> {
         let beside = |above: &Launch| {
             let below = self
                 .counted(comparison.below)
                 .find(|below| below.round == above.round)?;
-            quotient(Some(above.first_line), Some(below.first_line))
+            operation(Some(above.first_line), Some(below.first_line))
         };
         self.counted(comparison.above).filter_map(beside).collect()
     }
@@ -155,8 +173,10 @@ impl Report {
             "hpcvm": env!("CARGO_PKG_VERSION"),
             "machine": self.machine,
             "images": self.images,
+            "job": self.job,
             "figures": self.figures(),
             "ratios": self.ratios(),
+            "differences": self.differences(),
             "memory": self.memory,
             "rates": self.rates,
             "launches": self.launches,
@@ -194,6 +214,7 @@ pub(super) mod tests {
                 name: "minimal-i386".to_owned(),
                 digest: Digest::of(b"x"),
             }],
+            job: Job::ECHO,
             launches: launches.iter().map(launch).collect(),
             memory: Vec::new(),
             rates: Vec::new(),
@@ -224,8 +245,32 @@ pub(super) mod tests {
         let ratio = &report.ratios()[0];
         assert_eq!((ratio.comparison.above, ratio.comparison.below), (Direct, Floor));
         assert_eq!((ratio.paired, ratio.pairs), (Some(1.25), 2));
-        assert_eq!(ratio.of_medians, Some(1.875));
-        assert_eq!(ratio.of_cpu, Some(1.875));
+        assert_eq!((ratio.of_medians, ratio.of_cpu), (1.875, Some(1.875)));
+    }
+
+    #[test]
+    fn some_are_compared_in_seconds() {
+        use Subject::{RestoreFloor, Warm, WarmShared};
+        let report = report(&[
+            (1, RestoreFloor, 0.25),
+            (1, Warm, 0.25),
+            (1, WarmShared, 0.375),
+            (2, Warm, 0.5),
+            (2, WarmShared, 0.75),
+            (3, Warm, 0.25),
+        ]);
+        let differences = report.differences();
+        assert_eq!(differences.len(), 1);
+        let shared = &differences[0];
+        assert_eq!((shared.comparison.above, shared.comparison.below), (WarmShared, Warm));
+        assert_eq!(
+            (shared.of_medians, shared.paired, shared.pairs),
+            (0.3125, Some(0.1875), 2)
+        );
+        assert_eq!(shared.of_cpu, Some(0.15625));
+        let ratios = report.ratios();
+        assert_eq!(ratios.len(), 1);
+        assert_eq!((ratios[0].comparison.above, ratios[0].of_medians), (Warm, 1.0));
     }
 
     #[test]
@@ -236,5 +281,9 @@ pub(super) mod tests {
         assert_eq!(value["figures"][0]["first-line"]["median"], 2.0);
         assert_eq!(value["machine"]["load-before"], 0.1);
         assert_eq!(value["images"][0]["name"], "minimal-i386");
+        assert_eq!(
+            value["job"],
+            json!({"command": ["echo", "hpcvm-bench"], "cwd-shared": true})
+        );
     }
 }

@@ -63,6 +63,12 @@ pub fn quotient(above: Option<f64>, below: Option<f64>) -> Option<f64> {
     quotient.is_finite().then_some(quotient)
 }
 
+/// The difference of two figures; `None` where one is missing.
+#[must_use]
+pub fn difference(above: Option<f64>, below: Option<f64>) -> Option<f64> {
+    Some(above? - below?)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -87,12 +93,13 @@ mod tests {
         assert_eq!(Summary::of(&[1.0, f64::NAN]), None);
         assert_eq!(median(&[]), None);
         for (above, below, expected) in [
-            (Some(3.0), Some(2.0), Some(1.5)),
-            (Some(3.0), Some(0.0), None),
-            (None, Some(2.0), None),
-            (Some(2.0), None, None),
+            (Some(3.0), Some(2.0), (Some(1.5), Some(1.0))),
+            (Some(2.0), Some(3.5), (Some(2.0 / 3.5), Some(-1.5))),
+            (Some(3.0), Some(0.0), (None, Some(3.0))),
+            (None, Some(2.0), (None, None)),
+            (Some(2.0), None, (None, None)),
         ] {
-            assert_eq!(quotient(above, below), expected);
+            assert_eq!((quotient(above, below), difference(above, below)), expected);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is launched in a cold-start benchmark, and which of them are compared.
+//! What is launched in a benchmark of starts, and which of them are compared.
 
 use std::fmt;
 
@@ -15,6 +15,10 @@ pub enum Subject {
     RestoreFloor,
     /// A job in a VM of the image, restored from a template.
     Warm,
+    /// The same with the working directory shared.
+    WarmShared,
+    /// The same with a program that does not wait in the template, but is executed.
+    WarmProgram,
     /// A job in a VM of the image, whose kernel QEMU loads.
     Direct,
     /// A job in a VM of the image, started by its BIOS and boot loader.
@@ -25,10 +29,12 @@ pub enum Subject {
 
 impl Subject {
     /// All, in the order of tables.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Floor,
         Self::RestoreFloor,
         Self::Warm,
+        Self::WarmShared,
+        Self::WarmProgram,
         Self::Direct,
         Self::Bios,
         Self::Baseline,
@@ -38,7 +44,14 @@ impl Subject {
     pub const COLD: [Self; 4] = [Self::Floor, Self::Direct, Self::Bios, Self::Baseline];
 
     /// Those of a benchmark of warm starts, in the order they are launched.
-    pub const WARM: [Self; 4] = [Self::RestoreFloor, Self::Warm, Self::Direct, Self::Baseline];
+    pub const WARM: [Self; 6] = [
+        Self::RestoreFloor,
+        Self::Warm,
+        Self::WarmShared,
+        Self::WarmProgram,
+        Self::Direct,
+        Self::Baseline,
+    ];
 
     /// Its name in tables.
     #[must_use]
@@ -47,9 +60,20 @@ impl Subject {
             Self::Floor => "floor",
             Self::RestoreFloor => "restore-floor",
             Self::Warm => "warm",
+            Self::WarmShared => "warm-shared",
+            Self::WarmProgram => "warm-program",
             Self::Direct => "direct",
             Self::Bios => "bios",
             Self::Baseline => "baseline",
+        }
+    }
+
+    /// What this project wants of its seconds on a quiet host of two cores that emulates its guests.
+    #[must_use]
+    pub const fn target(self) -> Option<&'static str> {
+        match self {
+            Self::Warm | Self::WarmProgram => Some("at most 0.22 s, to end 0.28 s"),
+            _ => None,
         }
     }
 
@@ -67,48 +91,62 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Two subjects that are compared: how many times longer the first takes.
+/// Two subjects that are compared: how much longer the first takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison {
-    /// The one above the line.
+    /// The dividend or minuend.
     pub above: Subject,
-    /// The one below it.
+    /// The divisor or subtrahend.
     pub below: Subject,
-    /// What this project wants of it on a quiet host.
-    pub target: &'static str,
+    /// What this project wants of it on a quiet host, where it wants something.
+    pub target: Option<&'static str>,
 }
 
-/// What is compared.
-pub const COMPARISONS: [Comparison; 6] = [
+/// How many times longer.
+pub const RATIOS: [Comparison; 6] = [
     Comparison {
         above: Subject::Direct,
         below: Subject::Floor,
-        target: "at most 1.35",
+        target: Some("at most 1.35"),
     },
     Comparison {
         above: Subject::Bios,
         below: Subject::Floor,
-        target: "at most 2.0",
+        target: Some("at most 2.0"),
     },
     Comparison {
         above: Subject::Baseline,
         below: Subject::Direct,
-        target: "at least 18",
+        target: Some("at least 18"),
     },
     Comparison {
         above: Subject::Warm,
         below: Subject::RestoreFloor,
-        target: "at most 1.2",
+        target: Some("at most 1.2"),
     },
     Comparison {
         above: Subject::Direct,
         below: Subject::Warm,
-        target: "at least 7",
+        target: Some("at least 7"),
     },
     Comparison {
         above: Subject::Baseline,
         below: Subject::Warm,
-        target: "at least 170",
+        target: Some("at least 170"),
+    },
+];
+
+/// How many seconds longer.
+pub const DIFFERENCES: [Comparison; 2] = [
+    Comparison {
+        above: Subject::WarmShared,
+        below: Subject::Warm,
+        target: Some("at most 0.15 s"),
+    },
+    Comparison {
+        above: Subject::WarmProgram,
+        below: Subject::Warm,
+        target: None,
     },
 ];
 

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::crowd::{Memory, Rate};
-use super::report::{Figures, Ratio, Report};
+use super::report::{Compared, Figures, Report};
 use super::statistics::Summary;
 
 /// The tables: what was measured, how it compares, on what.
@@ -19,11 +19,13 @@ pub fn render(report: &Report) -> String {
         .map(|image| format!("{}@{}", image.name, image.digest.short()))
         .collect();
     format!(
-        "{}\n{}\n{}{}{} cores, {}; load before {load}; {} ({}); {}\n",
+        "{}\n{}{}{}{}job: {}\n{} cores, {}; load before {load}; {} ({}); {}\n",
         figures(&report.figures()),
         ratios(&report.ratios()),
+        differences(&report.differences()),
         memory(&report.memory),
         rates(&report.rates),
+        report.job,
         machine.cores,
         machine.processor,
         machine.qemu,
@@ -33,11 +35,15 @@ pub fn render(report: &Report) -> String {
 }
 
 fn figures(figures: &[Figures]) -> String {
-    let header = ["TO FIRST LINE", "N", "MEDIAN", "MIN", "MAX", "SPREAD", "CPU", "TO END"];
+    let mut header = vec!["TO FIRST LINE", "N", "MEDIAN", "MIN", "MAX", "SPREAD", "CPU", "TO END"];
+    let has_target = figures.iter().any(|one| one.target.is_some());
+    if has_target {
+        header.push("WANTED");
+    }
     let row = |one: &Figures| {
         let first = &one.first_line;
         let median = |summary: Option<Summary>| seconds(summary.map(|summary| summary.median));
-        vec![
+        let mut cells = vec![
             one.subject.to_string(),
             first.count.to_string(),
             seconds(Some(first.median)),
@@ -46,24 +52,39 @@ fn figures(figures: &[Figures]) -> String {
             format!("{:.0} %", first.spread * 100.0),
             median(one.cpu_first_line),
             median(one.total),
-        ]
+        ];
+        if has_target {
+            cells.push(one.target.unwrap_or_default().to_owned());
+        }
+        cells
     };
     table(&header, figures.iter().map(row))
 }
 
-fn ratios(ratios: &[Ratio]) -> String {
-    let header = ["RATIO", "N", "MEDIANS", "PAIRED", "CPU", "WANTED"];
-    let row = |one: &Ratio| {
+fn ratios(ratios: &[Compared]) -> String {
+    compared("RATIO", '/', factor, ratios)
+}
+
+fn differences(differences: &[Compared]) -> String {
+    if differences.is_empty() {
+        return String::new();
+    }
+    compared("DIFFERENCE", '-', seconds, differences)
+}
+
+fn compared(what: &str, sign: char, written: fn(Option<f64>) -> String, rows: &[Compared]) -> String {
+    let header = [what, "N", "MEDIANS", "PAIRED", "CPU", "WANTED"];
+    let row = |one: &Compared| {
         vec![
-            format!("{} / {}", one.comparison.above, one.comparison.below),
+            format!("{} {sign} {}", one.comparison.above, one.comparison.below),
             one.pairs.to_string(),
-            factor(one.of_medians),
-            factor(one.paired),
-            factor(one.of_cpu),
-            one.comparison.target.to_owned(),
+            written(Some(one.of_medians)),
+            written(one.paired),
+            written(one.of_cpu),
+            one.comparison.target.unwrap_or_default().to_owned(),
         ]
     };
-    table(&header, ratios.iter().map(row))
+    table(&header, rows.iter().map(row)) + "\n"
 }
 
 fn memory(crowds: &[Memory]) -> String {
@@ -123,8 +144,9 @@ fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::job::Job;
     use super::super::report::tests::report;
-    use super::super::subject::Subject::{Baseline, Bios, Direct, Floor};
+    use super::super::subject::Subject::{Baseline, Bios, Direct, Floor, RestoreFloor, Warm, WarmProgram, WarmShared};
     use super::*;
 
     #[test]
@@ -149,6 +171,35 @@ mod tests {
         bios / floor       1     1.81    1.90   1.81   at most 2.0
         baseline / direct  1    31.49   31.73  31.49   at least 18
 
+        job: echo hpcvm-bench, working directory shared
+        2 cores, A processor; load before 0.10; QEMU emulator version 7.2 (tcg); minimal-i386@2d711642b726
+        ");
+    }
+
+    #[test]
+    fn warm_starts_are_compared_in_seconds_too() {
+        let mut report = report(&[
+            (1, RestoreFloor, 0.2),
+            (1, Warm, 0.22),
+            (1, WarmShared, 0.3),
+            (1, WarmProgram, 0.25),
+        ]);
+        report.job = Job::SHELL;
+        insta::assert_snapshot!(render(&report), @r"
+        TO FIRST LINE  N   MEDIAN      MIN      MAX  SPREAD      CPU   TO END                         WANTED
+        restore-floor  1  0.200 s  0.200 s  0.200 s     0 %  0.100 s  0.700 s
+        warm           1  0.220 s  0.220 s  0.220 s     0 %  0.110 s  0.720 s  at most 0.22 s, to end 0.28 s
+        warm-shared    1  0.300 s  0.300 s  0.300 s     0 %  0.150 s  0.800 s
+        warm-program   1  0.250 s  0.250 s  0.250 s     0 %  0.125 s  0.750 s  at most 0.22 s, to end 0.28 s
+
+        RATIO                 N  MEDIANS  PAIRED   CPU       WANTED
+        warm / restore-floor  1     1.10    1.10  1.10  at most 1.2
+
+        DIFFERENCE           N  MEDIANS   PAIRED      CPU          WANTED
+        warm-shared - warm   1  0.080 s  0.080 s  0.040 s  at most 0.15 s
+        warm-program - warm  1  0.030 s  0.030 s  0.015 s
+
+        job: sh -c 'echo hpcvm-bench', nothing shared
         2 cores, A processor; load before 0.10; QEMU emulator version 7.2 (tcg); minimal-i386@2d711642b726
         ");
     }

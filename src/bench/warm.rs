@@ -7,13 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::BenchError;
-use super::cold::{ColdStarts, JOB_LINE, RUN_LIMIT, launch};
+use super::cold::{ColdStarts, RUN_LIMIT, launch};
 use super::crowd::{self, HELD, IN_FLIGHT};
+use super::job;
 use super::machine;
 use super::process::{Measured, measure, measure_with};
 use super::report::{Launch, Report};
 use super::subject::{Subject, turns};
-use crate::exec::{Host, Invocation};
+use crate::exec::Host;
 use crate::launch::slot::Admission;
 use crate::launch::template::BareRestore;
 use crate::launch::{LaunchError, LaunchRequest, WarmStart};
@@ -28,7 +29,7 @@ pub struct WarmStarts<'a> {
     pub cold: ColdStarts<'a>,
     /// Options of the program that make it start the job warm.
     pub options: Vec<OsString>,
-    /// The job of the bare restore, which is the same as the others'.
+    /// The job of the bare restore and of those at once, which is the same as the others'.
     pub request: &'a LaunchRequest,
     /// How that job starts warm.
     pub warm: &'a WarmStart,
@@ -77,15 +78,16 @@ impl WarmStarts<'_> {
     fn launch(&self, host: &Host, subject: Subject, bare: &BareRestore) -> Result<Measured, BenchError> {
         match subject {
             Subject::RestoreFloor => restore(host, bare),
-            Subject::Warm => measure(host, &self.job(), JOB_LINE, RUN_LIMIT),
+            Subject::Warm | Subject::WarmShared | Subject::WarmProgram => self.launch_warm(host, subject),
             _ => self.cold.launch_job(host, subject),
         }
     }
 
-    fn job(&self) -> Invocation {
+    fn launch_warm(&self, host: &Host, subject: Subject) -> Result<Measured, BenchError> {
         let words = ["--boot".into(), "direct".into()];
         let words = words.iter().chain(&self.options);
-        self.cold.job_with(self.cold.image, words)
+        let run = self.cold.run_of(self.cold.job.of(subject), self.cold.image, words);
+        measure(host, &run, job::LINE, RUN_LIMIT)
     }
 
     fn bare(&self, host: &Host) -> Result<BareRestore, BenchError> {
@@ -104,5 +106,5 @@ fn restore(host: &Host, bare: &BareRestore) -> Result<Measured, BenchError> {
         ours.push(our);
         theirs.push(OwnedFd::from(their));
     }
-    measure_with(host, &bare.invocation, &theirs, JOB_LINE, FLOOR_LIMIT)
+    measure_with(host, &bare.invocation, &theirs, job::LINE, FLOOR_LIMIT)
 }

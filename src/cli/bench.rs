@@ -7,7 +7,8 @@ use clap::Subcommand;
 
 use super::bench_launch::LaunchArgs;
 use super::{CliError, Context, Exit, Steps, accelerator, bench_launch, run_request, run_warm};
-use crate::bench::cold::{ColdStarts, JOB_LINE};
+use crate::bench::cold::ColdStarts;
+use crate::bench::job::Job;
 use crate::bench::report::{Launch, Report};
 use crate::bench::warm::WarmStarts;
 use crate::bench::{BenchError, table};
@@ -32,6 +33,11 @@ enum What {
     )]
     Cold(StartArgs),
     /// Measure warm starts: a bare restore of the same files, an image warm and cold, and an image nothing was done for
+    #[command(
+        after_long_help = "The job of all is a shell that prints a line, with nothing shared; warm starts are also measured with \
+                           the working directory shared, and with a program that is not the waiting shell. \
+                           docs/benchmarks.md says how to read the figures."
+    )]
     Warm(StartArgs),
     /// Measure launches through a scheduler: images x VMs in a slot x jobs at once
     #[command(
@@ -88,6 +94,7 @@ fn starts(context: &Context, args: &StartArgs, is_warm: bool) -> Result<Exit, Cl
         options: &folders(context),
         image: &image,
         baseline: baseline.as_ref(),
+        job: if is_warm { Job::SHELL } else { Job::ECHO },
         runs: args.runs,
         baseline_runs: args.baseline_runs,
         accelerator: accelerator::choose(context, args.accel, image.manifest.architecture)?,
@@ -109,6 +116,8 @@ fn starts(context: &Context, args: &StartArgs, is_warm: bool) -> Result<Exit, Cl
         cold.run(&context.host, each)?
     };
     steps.finish();
+    // Some figures come after the last launch.
+    keep(args, &report)?;
     if context.ui.json() {
         context.ui.print_json(&report.json())?;
     } else {
@@ -126,10 +135,8 @@ fn run_warm_starts(
     let node = cold.folder.join("node");
     durable::create_private_folder(&node)?;
     let (image, defaults) = (cold.image, &cold.image.manifest.run);
-    let command = vec!["echo".into(), JOB_LINE.into()];
+    let command = cold.job.command.iter().map(OsString::from).collect();
     let mut request = run_request::plain(context, BootImage::from(image), defaults, cold.accelerator, command);
-    request.shares.push(run_request::same_path(cold.folder));
-    request.job.folder = Some(cold.folder.to_owned());
     let templates = run_warm::templates(context, &run_warm::PlaceArgs::below(&node))?;
     let warm = run_warm::start(image, templates);
     request.warm = Some(warm.clone());

@@ -186,7 +186,7 @@ fn start(boot: Boot, direct: bool) -> Start {
     }
 }
 
-pub(super) fn same_path(folder: &Path) -> Share {
+fn same_path(folder: &Path) -> Share {
     Share {
         host: folder.to_owned(),
         guest: folder.to_owned(),

@@ -32,7 +32,7 @@ impl Restore {
         let mut disk = File::open(job_disk).map_err(failed)?;
         let mut description = vec![0; HEADER_LENGTH];
         disk.read_exact(&mut description).map_err(failed)?;
-        let body = body_length(&description) as u64;
+        let body = u64::from(body_length(&description));
         disk.take(body).read_to_end(&mut description).map_err(failed)?;
         let line = job_line(&description);
         Ok(Self {
