@@ -143,7 +143,6 @@ static struct {
     uint32_t uid, gid;
     char hostname[65], user[256], home[1024];
     long hosts_length; /* of /etc/hosts without that host's line */
-    int has_machine_id[2];
 } foreseen;
 
 /*
@@ -259,6 +258,7 @@ static void renew_boot_id(void)
 }
 
 static const char *const machine_id_files[] = {"/etc/machine-id", "/var/lib/dbus/machine-id"};
+static int has_machine_id[2]; /* the template */
 
 /*
  * A copy is another machine (machine-id(5)): the guest's own init gave the template an identifier.
@@ -270,7 +270,7 @@ static void renew_machine_id(void)
     size_t length = 0;
     long fd;
     for (int i = 0; i < 2; i++) {
-        if (!foreseen.has_machine_id[i] || !(length = length ? length : make_identifier(line, 0)))
+        if (!has_machine_id[i] || !(length = length ? length : make_identifier(line, 0)))
             continue;
         fd = sys(__NR_open, machine_id_files[i], O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
         if (fd < 0 && sys(__NR_umount2, machine_id_files[i], MNT_DETACH) == 0)
@@ -304,12 +304,16 @@ static int keep_string(char *kept, size_t room, const char *string)
     return 1;
 }
 
-/* In a template: makes the host and the account that its disk foresees. */
-static void foresee(void)
+static void look_for_machine_id(void)
 {
     char old[64];
     for (int i = 0; i < 2; i++)
-        foreseen.has_machine_id[i] = read_file(machine_id_files[i], old, sizeof old) >= 32;
+        has_machine_id[i] = read_file(machine_id_files[i], old, sizeof old) >= 32;
+}
+
+/* In a template: makes the host and the account that its disk foresees. */
+static void foresee(void)
+{
     if (!has_user)
         return;
     name_host();
