@@ -117,7 +117,7 @@ mod tests {
     fn named_programs(source: &str) -> BTreeSet<String> {
         let quoted = source.split('"').skip(1).step_by(2);
         quoted
-            .filter(|word| word.starts_with("/bin/") || word.starts_with("/sbin/"))
+            .filter(|word| (word.starts_with("/bin/") || word.starts_with("/sbin/")) && !word.ends_with('/'))
             .map(str::to_owned)
             .collect()
     }

@@ -31,6 +31,7 @@ for word; do echo "<$word>"; done
 umask
 ulimit -a
 trap
+export -p
 : >/dev/stdout && echo opens its streams
 "#;
 
@@ -279,7 +280,7 @@ fn nothing_else_waits_beside_the_job() {
 /// As [`HELD`], in Perl.
 const PERL: &str = "open my $maps, '<', '/proc/self/maps';\n\
                     print 'held ', 0 + grep(/r-xp 00000000 00:00 0 *$/, <$maps>), \"\\n\";\n\
-                    print \"$0 $^X $^W @ARGV\\n\"; exit 3";
+                    print \"$0 $^X $^W @ARGV $ENV{MINE}\\n\"; exit 3";
 
 #[test]
 fn a_recipe_s_programs_are_held() {
@@ -300,33 +301,34 @@ fn a_recipe_s_programs_are_held() {
     ];
     let told = node.place.hpcvm(words);
     told.success();
-    assert!(
-        told.err().contains("/opt/none cannot be preloaded: it does not start"),
-        "{}",
-        told.err()
-    );
+    let expected = "/opt/none cannot be preloaded: it does not start; /usr/bin/zcat cannot be preloaded: it is no program that \
+                    everyone may execute with no more rights than theirs";
+    assert!(told.err().contains(expected), "{}", told.err());
     for (name, first) in [("job.pl", "#!/usr/bin/perl -w\n"), ("job.bash", "#! /bin/bash\n")] {
         let content = if name == "job.pl" {
             PERL.to_owned()
         } else {
-            format!("{HELD}echo $0 $*; exit 3")
+            format!("{HELD}echo $0 $MINE $*; exit 3")
         };
         make_executable(&node.place.write(name, format!("{first}{content}\n")));
     }
-    let bash = format!("{HELD}echo $0; exit 3");
+    let bash = format!("{HELD}echo $0 $MINE; exit 3");
     let cases: [(&[&str], &str); 5] = [
-        (&["perl", "-e", PERL, "a", "b"], "-e /usr/bin/perl 0 a b\n"),
-        (&["./job.pl", "a", ""], "./job.pl /usr/bin/perl 1 a \n"),
-        (&["bash", "-c", &bash], "bash\n"),
-        (&["./job.bash", "a"], "./job.bash a\n"),
-        (&["sh", "-c", &bash], "sh\n"),
+        (&["perl", "-e", PERL, "a", "b"], "-e /usr/bin/perl 0 a b own\n"),
+        (&["./job.pl", "a", ""], "./job.pl /usr/bin/perl 1 a  own\n"),
+        (&["bash", "-c", &bash], "bash own\n"),
+        (&["./job.bash", "a"], "./job.bash own a\n"),
+        (&["sh", "-c", &bash], "sh own\n"),
     ];
     for (command, expected) in cases {
-        let (held, ordinary) = assert_as_ordinary(&node, &[], command);
+        let (held, ordinary) = assert_as_ordinary(&node, &["--env", "MINE=own"], command);
         assert_held(&held, true);
         assert_held(&ordinary, false);
         assert_eq!(said(&held), (3, expected.to_owned(), String::new()), "{command:?}");
     }
+    let told = node.run(&[], "echo packed | gzip >f.gz");
+    told.success();
+    assert_eq!(node.command(&[], &["zcat", "f.gz"]).success(), "packed\n");
     // The job runner and the job: the other programs have ended.
     let told = node.command_starts_warm(&[], &["bash", "-c", COUNT]);
     assert_eq!(told.success(), "2 processes\n");

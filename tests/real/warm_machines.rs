@@ -6,6 +6,7 @@ use std::fs;
 use super::harness::Place;
 use super::images::{MINIMAL, minimal, place_with, recipe, test_recipe};
 use super::linked::linked;
+use super::warm_held::HELD;
 use super::warm_node::{Node, can_save_or_skip};
 
 /// Uses the library and the folder of data, and tells by what they came.
@@ -78,8 +79,10 @@ fn a_guest_of_amd64_starts_warm() {
         return;
     }
     let node = Node::new(place_with(&recipe("minimal-amd64")), "minimal-amd64");
+    let script = format!("{HELD}uname -m; cat; echo $MINE $0 $*");
     for _ in 0..2 {
-        assert_eq!(node.starts_warm(&[], "uname -m; cat").success(), "x86_64\n");
+        let told = node.command_starts_warm(&["--env", "MINE=own"], &["sh", "-c", &script, "zero", "one"]);
+        assert_eq!(told.success(), "held 1\nx86_64\nown zero one\n");
     }
     node.place.nothing_left();
 }

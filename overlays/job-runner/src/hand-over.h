@@ -114,6 +114,13 @@ static void put_strings(const char *const strings[], int count)
         put_bytes(strings[i], length_of(strings[i]) + 1);
 }
 
+/* Whether all may search the folder: what may be held there (can_be_held) all may execute. */
+static int is_everyones(const char *path)
+{
+    const char *name = starts_with(path, "/usr/bin/") ? path + 9 : starts_with(path, "/bin/") ? path + 5 : "/";
+    return !is_path(name);
+}
+
 /* Returns 0 where the job's arguments and environment are too long. */
 static int write_request(const struct waiting *one)
 {
@@ -124,7 +131,7 @@ static int write_request(const struct waiting *one)
         before[1] = before[--of_script];
     words += of_script ? of_script - 1 : 0;
     struct request head = {uid, gid, mask, (uint32_t)group_count, (uint32_t)words, (uint32_t)variable_count,
-                           of_script != 0};
+                           of_script || !is_everyones(command.path.bytes)};
     const char *places[2] = {folder, command.path.bytes};
     request.length = 0;
     put_bytes(&head, one->is_held ? sizeof head : COMMON_REQUEST);

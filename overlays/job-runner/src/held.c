@@ -21,14 +21,18 @@
 #define MOST_GROUPS 256
 #define MOST_AUXILIARY 48
 
-/* As the loader leaves them: the stack as the kernel made it, what to do at exit in edx or rdx. */
+/*
+ * As the loader leaves them: the stack as the kernel made it, what to do at exit in edx or rdx. The
+ * job's arguments are to stand below that stack, so this works further down.
+ */
 #if defined(__i386__)
-__asm__(".section .start,\"ax\"\n.globl hold\nhold: push %edx\n lea 4(%esp), %eax\n call 1f\n1: pop %ecx\n"
-        " and $-4096, %ecx\n add $4096, %ecx\n push %ecx\n push %eax\n call wait_for_job\n add $8, %esp\n"
-        " pop %edx\n jmp *%eax\n.text\n");
+__asm__(".section .start,\"ax\"\n.globl hold\nhold: mov %esp, %eax\n call 1f\n1: pop %ebx\n and $-4096, %ebx\n add $4096, %ebx\n"
+        " sub $8192, %esp\n and $-16, %esp\n push %edx\n push %edx\n push %ebx\n push %eax\n call wait_for_job\n add $12, %esp\n"
+        " pop %edx\n mov 4(%ebx), %esp\n jmp *%eax\n.text\n");
 #else
-__asm__(".section .start,\"ax\"\n.globl hold\nhold: push %rdx\n lea 8(%rsp), %rdi\n lea 1f(%rip), %rsi\n1: and $-4096, %rsi\n"
-        " add $4096, %rsi\n push %rdi\n call wait_for_job\n pop %rcx\n pop %rdx\n jmp *%rax\n.text\n");
+__asm__(".section .start,\"ax\"\n.globl hold\nhold: mov %rsp, %rdi\n lea 1f(%rip), %rsi\n1: and $-4096, %rsi\n add $4096, %rsi\n"
+        " mov %rsi, %rbx\n sub $16384, %rsp\n and $-16, %rsp\n push %rdx\n push %rdx\n call wait_for_job\n pop %rdx\n"
+        " mov 8(%rbx), %rsp\n jmp *%rax\n.text\n");
 #endif
 
 __attribute__((noreturn)) static void leave(void)
@@ -100,7 +104,7 @@ static void take_rights(const struct request *request, const uint32_t *groups, c
     must(sys(NR_SETUID, request->uid));
     sys(__NR_umask, request->mask);
     must(sys(__NR_chdir, folder));
-    if (request->is_script)
+    if (request->asks)
         must(sys(__NR_faccessat, -100 /* AT_FDCWD */, program, X_OK));
     /* As after an exec: the job may open what /proc has of itself. */
     sys(__NR_prctl, PR_SET_DUMPABLE, 1);
@@ -127,20 +131,26 @@ static void put_auxiliary(unsigned long *at, const unsigned long *old, const str
     at[0] = at[1] = 0;
 }
 
-/* Lays the job's arguments and environment out as the kernel does for a program that starts. */
-static void put_stack(unsigned long *stack, const struct request *request, const struct held *held, char *program,
+/*
+ * Lays the job's arguments and environment out as the kernel does for a program that starts. The C
+ * library remembers where environment and auxiliary vector begin: those begin where they did, the
+ * vector a second time behind the job's environment.
+ */
+static void put_stack(unsigned long *stack, const struct request *request, struct held *held, char *program,
                       char *string)
 {
-    unsigned long kept[2 * MOST_AUXILIARY], *old = stack + 1, *at = stack;
+    unsigned long kept[2 * MOST_AUXILIARY], *environment = stack + 2 + stack[0], *old = environment;
     size_t n = 0;
-    for (int ends = 0; ends < 2; old++)
-        ends += !*old;
+    while (*old++)
+        ;
     do {
         kept[n] = old[n];
         kept[n + 1] = old[n + 1];
         n += 2;
     } while (kept[n - 2] != AT_NULL && n < 2 * MOST_AUXILIARY);
     kept[n - 2] = AT_NULL;
+    unsigned long *at = environment - request->arguments - 2;
+    held->stack = (unsigned long)at;
     *at++ = request->arguments;
     for (uint32_t i = 0; i < request->arguments; i++, string = after(string))
         *at++ = (unsigned long)string;
@@ -149,6 +159,7 @@ static void put_stack(unsigned long *stack, const struct request *request, const
         *at++ = (unsigned long)string;
     *at++ = 0;
     put_auxiliary(at, kept, request, held, program);
+    put_auxiliary(old, kept, request, held, program);
 }
 
 /* Returns the program's first instruction when the process is the job. */
@@ -159,7 +170,8 @@ __attribute__((used)) unsigned long wait_for_job(unsigned long *stack, struct he
     char word = 'r';
     sys(__NR_write, held->answer, &word, 1);
     take(held->request, &request, sizeof request);
-    if (request.groups > MOST_GROUPS || request.arguments + request.variables + 2 > held->pointers)
+    if (request.groups > MOST_GROUPS || request.arguments > held->pointers ||
+        request.variables + 2 * MOST_AUXILIARY + 4 > held->pointers)
         leave();
     take(held->request, groups, 4 * request.groups);
     char *end = take_strings(held, 2 + request.arguments + request.variables);

@@ -13,6 +13,7 @@
 
 struct held {
     unsigned long entry;     /* the program's first instruction */
+    unsigned long stack;     /* the job's, when it goes on there */
     uint32_t pointers;       /* room on its stack for arguments and variables, and the two zeros that end them */
     int32_t request, answer; /* descriptors */
     char text[HELD_TEXT];    /* the request's strings, which the job keeps */
@@ -21,8 +22,8 @@ struct held {
 /* A request's first words; the groups as u32 and the strings follow: folder, the path that was found, arguments, variables. */
 struct request {
     uint32_t uid, gid, mask, groups, arguments, variables;
-    uint32_t is_script; /* this one is for held programs only */
+    uint32_t asks; /* for held programs only: the user may not be allowed to execute it */
 };
-#define COMMON_REQUEST offsetof(struct request, is_script)
+#define COMMON_REQUEST offsetof(struct request, asks)
 
 #endif

@@ -218,12 +218,33 @@ static int start_interpreter(char *words, uint32_t length, const struct pipes *p
     return start_one(one, pipes, argv, variables, problem, room);
 }
 
+/*
+ * Whether the process that executes PATH is the same whoever executes it: no script, whose interpreter
+ * would not be told of it, no rights by its file, and everyone may read and execute it.
+ */
+static int can_be_held(const char *path)
+{
+    struct statx found;
+    char magic[4];
+    long fd = sys(__NR_open, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    int is_elf = read_at(fd, magic, sizeof magic, 0) == sizeof magic && same_bytes(magic, "\177ELF", 4);
+    sys(__NR_close, fd);
+    return is_elf && sys(__NR_statx, AT_FDCWD, path, 0, STATX_MODE, &found) >= 0 && !(found.stx_mode & 06000) &&
+           (found.stx_mode & 05) == 05 && sys(__NR_getxattr, path, "security.capability", 0, 0) < 0;
+}
+
 /* Starts PROGRAM and holds it before its first instruction. */
 static int start_held(char *program, const struct pipes *pipes, char *const variables[], char *problem, size_t room)
 {
+    static const char not_held[] = "it is no program that everyone may execute with no more rights than theirs";
     static char *environment[HELD_POINTERS];
     char *argv[] = {program, 0};
     int count = 0;
+    if (!can_be_held(program)) {
+        if (sys(__NR_access, program, 0) == 0)
+            memcpy(problem, not_held, sizeof not_held);
+        return 0;
+    }
     if (!keep_early(variables) || !rely_on("/etc/ld.so.cache") || !rely_on("/etc/ld.so.preload"))
         return 0;
     struct waiting *one = next_waiting(program, 1);

@@ -246,24 +246,29 @@ impl Unready {
 
 fn wait_until_ready(request: &LaunchRequest, messages: &Receiver<Message>, relay: &Relay) -> Result<(), Unready> {
     let deadline = Instant::now() + request.limits.boot;
-    let mut problem = None;
+    let mut problems = Vec::new();
     loop {
         match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Message::Reported(Report::Waiting { .. })) => {
-                if let Some(problem) = problem {
+                if !problems.is_empty() {
                     let by_folder = request.libraries.as_ref().is_some_and(|found| found.export.is_none());
                     let hint = if by_folder {
                         "; what is linked by folder comes after the restore: export the generation (hpcvm libs export)"
                     } else {
                         ""
                     };
-                    tracing::warn!("the template lacks what the recipe wants in it: {problem}{hint}");
+                    tracing::warn!(
+                        "the template lacks what the recipe wants in it: {}{hint}",
+                        problems.join("; ")
+                    );
                 }
                 return Ok(());
             }
-            Ok(Message::Reported(Report::Problem(said))) => problem = Some(said),
+            Ok(Message::Reported(Report::Problem(said))) => problems.push(said),
             Ok(Message::Reported(Report::Ended { .. })) => {
-                return Err(problem.map_or(Unready::Ended("it would not wait for a job"), Unready::Said));
+                return Err(problems
+                    .pop()
+                    .map_or(Unready::Ended("it would not wait for a job"), Unready::Said));
             }
             Ok(Message::Interrupted(interrupt)) => {
                 relay.keep(interrupt);
