@@ -66,6 +66,7 @@ const fn linux_program(name: &'static str, source: &'static str, flags: &'static
         "overlays/job-runner/src/mounts.h",
         "overlays/job-runner/src/orders.h",
         "overlays/job-runner/src/pipes.h",
+        "overlays/job-runner/src/precedence.h",
         "overlays/job-runner/src/records.h",
         "overlays/job-runner/src/reports.h",
         "overlays/job-runner/src/search.h",

@@ -114,6 +114,11 @@ struct pollfd { int fd; short events, revents; };
 #define SEEK_SET 0
 #define SEEK_END 2
 
+/* sched_setscheduler(2) */
+#define SCHED_OTHER 0
+#define SCHED_FIFO 1
+#define SCHED_RESET_ON_FORK 0x40000000
+
 /* reboot(2) */
 #define REBOOT_POWER_OFF 0x4321fedcL
 

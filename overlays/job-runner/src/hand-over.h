@@ -5,6 +5,7 @@
 #define HPCVM_HAND_OVER_H
 
 #include "interpreter.h"
+#include "precedence.h"
 #include "search.h"
 #include "waiting.h"
 
@@ -153,6 +154,9 @@ static long hand_over(void)
     if (!one || !write_request(one))
         return 0;
     long process = one->process;
+    if (one->is_held)
+        sys(__NR_setpriority, 0, process, 0);
+    give_precedence(process, PRECEDENCE_OF_THE_JOB);
     write_all(one->request[1], request.bytes, request.length);
     if (!agrees(one)) {
         drop_one(one);

@@ -98,7 +98,6 @@ static void take_name(char *program, char *arguments, char *variables, char *end
 
 static void take_rights(const struct request *request, const uint32_t *groups, const char *folder, const char *program)
 {
-    must(sys(__NR_setpriority, 0, 0, 0));
     must(sys(NR_SETGROUPS, request->groups, groups));
     must(sys(NR_SETGID, request->gid));
     must(sys(NR_SETUID, request->uid));

@@ -16,6 +16,19 @@
 #include "start.h"
 #include "orders.h"
 
+static uint64_t first_until; /* until when the job goes before services; 0 where it does not */
+
+/* The job and what passes its output on become processes like others. */
+static void end_precedence(int job_ended)
+{
+    if (!first_until || (!job_ended && !standard_output.total && !standard_error.total && uptime_ns() < first_until))
+        return;
+    first_until = 0;
+    if (!job_ended)
+        give_precedence(job, NO_PRECEDENCE);
+    give_precedence(0, NO_PRECEDENCE);
+}
+
 static long child_signals = -1;
 static int child_changed; /* there may be one to reap */
 
@@ -51,6 +64,8 @@ static void wait_for_work(void)
     }
     if (is_spool_untold() && (timeout < 0 || timeout > 1000))
         timeout = 1000;
+    if (first_until && (timeout < 0 || timeout > 50))
+        timeout = 50;
     if (sys(__NR_poll, fds, n, timeout) == 0)
         tell_spooled();
     for (int i = 0; i < n; i++)
@@ -85,6 +100,7 @@ static int supervise(void)
 {
     uint64_t give_up_at = 0;
     open_child_signals();
+    first_until = is_service ? uptime_ns() + FIRST_MOMENTS : 0;
     int status = 0, ended = 0, killed = 0;
     while (!ended || standard_output.from >= 0 || standard_error.from >= 0 ||
            standard_output.start < standard_output.end || standard_error.start < standard_error.end) {
@@ -105,6 +121,7 @@ static int supervise(void)
         pump_out(&standard_output);
         pump_out(&standard_error);
         pump_in();
+        end_precedence(ended);
         if (!ended || standard_output.from >= 0 || standard_error.from >= 0 ||
             standard_output.start < standard_output.end || standard_error.start < standard_error.end)
             wait_for_work();
@@ -321,6 +338,7 @@ static void serve_as_template(void)
     open_child_signals();
     reap(&status);
     sys(__NR_sync);
+    give_precedence(0, PRECEDENCE_OF_THE_RUNNER);
     tell_event("waiting", "");
     wait_for_job_order();
     restored = 1;
@@ -383,6 +401,7 @@ __attribute__((noreturn, used)) static void start(long *stack)
     prepare();
     open_streams();
     take_early_orders();
+    give_precedence(0, PRECEDENCE_OF_THE_RUNNER);
     if (stop_asked)
         finish("stopped", 3, 0, 0);
     job = start_job(&failure);

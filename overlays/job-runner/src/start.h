@@ -48,6 +48,7 @@ __attribute__((noreturn, noinline)) static void become_job(const struct pipes *p
 {
     static struct failure failure;
     take_streams(pipes);
+    give_precedence(0, PRECEDENCE_OF_THE_JOB);
     long error = sys(NR_SETGROUPS, group_count, groups);
     if (error >= 0)
         error = sys(NR_SETGID, gid);
