@@ -163,16 +163,20 @@ static int is_ready(const struct waiting *one, char *problem, size_t room)
 static int start_one(struct waiting *one, const struct pipes *pipes, char *const argv[], char *const variables[],
                      char *problem, size_t room)
 {
+    static const char too_many[] = "it has more libraries than can be compared before each job";
     one->process = fork_in_place();
     if (one->process == 0)
         execute_waiting(one, pipes, argv, variables);
     sys(__NR_close, one->request[0]);
     sys(__NR_close, one->answer[1]);
-    if ((!one->is_held || hold_process(one)) && is_ready(one, problem, room) &&
-        (!one->is_held || rely_on_mapped(one->process))) {
+    int ready = (!one->is_held || hold_process(one)) && is_ready(one, problem, room);
+    if (ready && (!one->is_held || rely_on_mapped(one->process))) {
         waiting_count++;
         return 1;
     }
+    /* What it said was that it is ready. */
+    if (ready)
+        memcpy(problem, too_many, sizeof too_many);
     long process = one->process;
     drop_one(one);
     sys(__NR_wait4, process, 0, 0, 0);
